@@ -1,0 +1,192 @@
+//! What can happen to a cluster, and what follows from it.
+
+use crate::id::{JobId, TaskId, WorkerId};
+use crate::job::Job;
+use crate::metrics::Scores;
+use crate::report::Report;
+use crate::run::{Artifact, ModelKind, Run};
+use serde::{Deserialize, Serialize};
+
+/// A moment: milliseconds since the Unix epoch, as the coordinator's clock has it.
+pub type Millis = u64;
+
+/// Something that happens to a cluster. Commands are all there is to know: replaying them rebuilds the state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// A user submits a job. The same key again means the same job.
+    Submit { key: String, job: Box<Job> },
+    /// A user cancels a job.
+    Cancel { job: JobId },
+    /// A worker opens a session.
+    Join { worker: WorkerId, slots: Vec<Slot> },
+    /// A worker's session ended, or it drains.
+    Leave { worker: WorkerId, reason: LeaveReason },
+    /// A worker is alive.
+    Heartbeat { worker: WorkerId },
+    /// A worker's slot asks for a task.
+    Ready { worker: WorkerId, slot: u32 },
+    /// A run's resumable state has reached the store.
+    CommitCheckpoint { lease: LeaseKey, run: u32, step: u64, artifact: Artifact },
+    /// A run's model has reached the store.
+    CommitModel { lease: LeaseKey, run: u32, kind: ModelKind, artifact: Artifact, batch_norm: bool },
+    /// A `train` task has done all its runs.
+    FinishTraining { lease: LeaseKey },
+    /// A `calibrate` task has recomputed the batch-norm statistics: here is the model it made.
+    FinishCalibration { lease: LeaseKey, artifact: Artifact },
+    /// An `evaluate` task's predictions have reached the store and were scored.
+    FinishEvaluation { lease: LeaseKey, predictions: Artifact, scores: EvaluationScores },
+    /// A task failed.
+    Fail { lease: LeaseKey, failure: Failure },
+    /// The coordinator has averaged stored models.
+    FinishAverage { job: JobId, average: u32, outcome: AverageOutcome },
+    /// The coordinator has combined the members' predictions.
+    FinishReport { job: JobId, outcome: ReportOutcome },
+}
+
+/// Names one grant of a task: the attempt is its fencing token, and only the newest counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseKey {
+    /// The task.
+    pub task: TaskId,
+    /// Which grant of it, from 1.
+    pub attempt: u32,
+}
+
+/// Capacity for one task at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    /// The slot's number on its worker.
+    pub index: u32,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+}
+
+/// Why a worker left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaveReason {
+    /// Its session broke. It may come back.
+    Disconnected,
+    /// It was asked to stop and handed its leases back.
+    Drained,
+}
+
+/// How a task failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What kind of thing went wrong, which decides whether it is tried again.
+    pub class: FailureClass,
+    /// What went wrong, in words.
+    pub message: String,
+}
+
+/// What kind of thing went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// The job asks for something that cannot work; trying again would fail again.
+    User,
+    /// The data is missing, damaged or not what the job says.
+    Data,
+    /// The device's or the host's memory did not suffice.
+    OutOfMemory,
+    /// The device failed.
+    Device,
+    /// The engine ended without a word.
+    EngineLost,
+    /// The network, a disk or the store failed.
+    Infrastructure,
+}
+
+/// What an evaluation found, per part of the data that the job has.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationScores {
+    /// On the validation part.
+    pub validation: Option<Scores>,
+    /// On the test part.
+    pub test: Option<Scores>,
+    /// On the fold that the run did not see.
+    pub held_out: Option<Scores>,
+}
+
+/// How averaging stored models ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AverageOutcome {
+    /// The average is in the store.
+    Averaged { artifact: Artifact, batch_norm: bool },
+    /// The models do not fit together.
+    Refused { message: String },
+}
+
+/// How combining predictions ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReportOutcome {
+    /// The job's report.
+    Done { report: Box<Report> },
+    /// The predictions do not fit together.
+    Refused { message: String },
+}
+
+/// What the driver must do once a command is journalled. Effects carry all they need: nothing is looked up later.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Send a lease to a worker.
+    Grant { worker: WorkerId, slot: u32, lease: LeaseKey, work: Work },
+    /// Tell a worker to stop a task whose lease no longer counts.
+    Revoke { worker: WorkerId, lease: LeaseKey },
+    /// Average stored models, then apply [`Command::FinishAverage`].
+    Average { job: JobId, average: u32, models: Vec<Artifact> },
+    /// Combine the members' predictions, then apply [`Command::FinishReport`].
+    Combine { job: JobId },
+    /// A job has reached its end.
+    JobEnded { job: JobId },
+}
+
+/// What a task is about.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// Train a pack of runs.
+    Train { job: Box<Job>, runs: Vec<TrainRun> },
+    /// Recompute the batch-norm statistics of an average on the run's training samples.
+    Calibrate { job: Box<Job>, run: Box<Run>, model: Artifact },
+    /// Predict all parts of the data with a model.
+    Evaluate { job: Box<Job>, run: Box<Run>, model: Artifact },
+}
+
+/// One run of a pack, and where it starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainRun {
+    /// The run.
+    pub run: Run,
+    /// The checkpoint it goes on from; none means from the start.
+    pub resume: Option<Artifact>,
+}
+
+/// Why a command was refused. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// No such job.
+    #[error("there is no job `{0}`; `tutti get jobs` lists them")]
+    UnknownJob(JobId),
+    /// No such task.
+    #[error("there is no task `{0}`")]
+    UnknownTask(TaskId),
+    /// No such worker, or its session ended.
+    #[error("worker `{0}` has no session")]
+    UnknownWorker(WorkerId),
+    /// The lease was given to somebody else since, or has run out, or the task is done.
+    #[error("attempt {} of `{}` no longer counts", .0.attempt, .0.task)]
+    StaleLease(LeaseKey),
+    /// The job asks for what cannot be.
+    #[error("{0}")]
+    InvalidJob(String),
+    /// The job has ended already.
+    #[error("job `{0}` has ended")]
+    JobEnded(JobId),
+    /// The cluster holds as much as it can.
+    #[error("{0}; try again later")]
+    Full(String),
+}

@@ -1,0 +1,11 @@
+//! The domain of Tutti: pure, synchronous, without IO, clock, randomness of its own, or threads.
+
+pub mod average;
+pub mod combine;
+pub mod id;
+pub mod job;
+pub mod metrics;
+pub mod predictions;
+pub mod report;
+pub mod run;
+pub mod schedule;
