@@ -16,7 +16,9 @@ pub const VERSION: &str = "2.11.0";
 #[derive(Debug, thiserror::Error)]
 pub enum LibtorchError {
     /// The library at run time is not the one that the engine was built for.
-    #[error("libtorch {found} is loaded from {folder}, but this engine needs {VERSION}: run `make setup`, or point the library path at {VERSION}")]
+    #[error(
+        "libtorch {found} is loaded from {folder}, but this engine needs {VERSION}: run `make setup`, or point the library path at {VERSION}"
+    )]
     Version {
         /// What the library says of itself.
         found: String,
@@ -24,7 +26,9 @@ pub enum LibtorchError {
         folder: PathBuf,
     },
     /// The CUDA half is installed but cannot be opened.
-    #[error("{path} is present but cannot be opened: {reason}; install its missing libraries, or remove it to run on CPU")]
+    #[error(
+        "{path} is present but cannot be opened: {reason}; install its missing libraries, or remove it to run on CPU"
+    )]
     Cuda {
         /// The library that was tried.
         path: PathBuf,
@@ -120,7 +124,6 @@ fn keep_freed_memory() {
         libc::mallopt(libc::M_TRIM_THRESHOLD, KEEP);
     }
 }
-
 
 #[cfg(test)]
 mod tests {
