@@ -30,6 +30,13 @@ pub struct Run {
     pub branch_points: Vec<f64>,
 }
 
+impl Run {
+    /// The run's JSON form, the one that travels between processes and stands in the metadata of its models.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a run is maps with string keys, numbers and strings")
+    }
+}
+
 /// Which samples a run learns from. The job's validation part is in neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -3,6 +3,8 @@
 //! The code under `generated/` is committed, so that building needs no protobuf compiler; a test generates it anew from
 //! the `.proto` files and compares (`UPDATE=1 cargo test -p proto` writes it).
 
+pub mod convert;
+
 /// The messages and services of `tutti.v1`.
 #[allow(missing_docs, clippy::all, clippy::pedantic)]
 #[rustfmt::skip]

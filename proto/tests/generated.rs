@@ -25,5 +25,5 @@ fn committed_code_is_what_the_proto_files_generate() {
 fn generate(proto: &Path, out: &Path) {
     let descriptors = protox::compile(FILES.map(|file| format!("tutti/v1/{file}.proto")), [proto]).unwrap();
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec()).unwrap();
-    tonic_prost_build::configure().out_dir(out).compile_fds(descriptors).unwrap();
+    tonic_prost_build::configure().bytes(".").out_dir(out).compile_fds(descriptors).unwrap();
 }

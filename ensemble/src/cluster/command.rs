@@ -13,6 +13,7 @@ pub type Millis = u64;
 /// Something that happens to a cluster. Commands are all there is to know: replaying them rebuilds the state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the fields' types say what they are")]
 pub enum Command {
     /// A user submits a job. The same key again means the same job.
     Submit { key: String, job: Box<Job> },
@@ -113,6 +114,7 @@ pub struct EvaluationScores {
 /// How averaging stored models ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the fields' types say what they are")]
 pub enum AverageOutcome {
     /// The average is in the store.
     Averaged { artifact: Artifact, batch_norm: bool },
@@ -123,6 +125,7 @@ pub enum AverageOutcome {
 /// How combining predictions ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the fields' types say what they are")]
 pub enum ReportOutcome {
     /// The job's report.
     Done { report: Box<Report> },
@@ -132,6 +135,7 @@ pub enum ReportOutcome {
 
 /// What the driver must do once a command is journalled. Effects carry all they need: nothing is looked up later.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the fields' types say what they are")]
 pub enum Effect {
     /// Send a lease to a worker.
     Grant { worker: WorkerId, slot: u32, lease: LeaseKey, work: Work },
@@ -147,6 +151,7 @@ pub enum Effect {
 
 /// What a task is about.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the fields' types say what they are")]
 pub enum Work {
     /// Train a pack of runs.
     Train { job: Box<Job>, runs: Vec<TrainRun> },

@@ -18,6 +18,9 @@ pub struct Data {
     /// The number of classes; counted from the training labels if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<u32>,
+    /// What the classes are called, from class 0 on; shown beside predictions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_names: Vec<String>,
 }
 
 fn one_tenth() -> f64 {

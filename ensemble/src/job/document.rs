@@ -64,8 +64,10 @@ impl<'de> Deserializer<'de> for Node<'de> {
                 let (name, content) = map.iter().next().expect("the map has one entry");
                 visitor.visit_enum(Variant { name, content: Some(content) })
             }
-            other => Err(ReadError::new(format!("`{other}` names no kind"))
-                .remedy(format!("write one of {}", listed(variants)))),
+            other => {
+                Err(ReadError::new(format!("`{other}` names no kind"))
+                    .remedy(format!("write one of {}", listed(variants))))
+            }
         }
     }
 

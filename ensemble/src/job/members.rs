@@ -17,6 +17,24 @@ pub enum Members {
     CrossValidation(CrossValidation),
 }
 
+impl Members {
+    /// How many members this source gives.
+    pub fn count(&self) -> u32 {
+        match self {
+            Self::Seeds(seeds) => seeds.count,
+            Self::Snapshots(snapshots) => snapshots.members(),
+            Self::CrossValidation(validation) => validation.keep,
+        }
+    }
+}
+
+impl Snapshots {
+    /// How many of the snapshots become members.
+    pub fn members(&self) -> u32 {
+        self.keep_last.unwrap_or(self.cycles)
+    }
+}
+
 /// Independent runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -66,7 +66,9 @@ impl FromStr for Override {
     fn from_str(text: &str) -> Result<Self, JobFileError> {
         match text.split_once('=') {
             Some((path, value)) if !path.is_empty() => Ok(Self::new(path, document::from_yaml(value)?)),
-            _ => Err(Problem::new("", format!("`{text}` sets nothing"), "write KEY=VALUE, as in train.epochs=3").into()),
+            _ => {
+                Err(Problem::new("", format!("`{text}` sets nothing"), "write KEY=VALUE, as in train.epochs=3").into())
+            }
         }
     }
 }

@@ -18,6 +18,11 @@ impl Problem {
         Self { path: path.into(), message: message.into(), remedy: Some(remedy.into()) }
     }
 
+    /// The same problem, seen from the grid whose `value` caused it.
+    pub(super) fn from_grid(self, place: &str, value: &serde_json::Value) -> Self {
+        Self { path: place.to_owned(), message: format!("with `{value}`, {}: {}", self.path, self.message), ..self }
+    }
+
     pub(super) fn unreadable(message: String) -> Self {
         Self { path: String::new(), message, remedy: None }
     }
