@@ -6,7 +6,7 @@
 pub mod convert;
 
 /// The messages and services of `tutti.v1`.
-#[allow(missing_docs, clippy::all, clippy::pedantic)]
+#[allow(missing_docs, unused_qualifications, clippy::all)]
 #[rustfmt::skip]
 pub mod v1 {
     include!("generated/tutti.v1.rs");
