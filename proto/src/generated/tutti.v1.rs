@@ -89,6 +89,8 @@ pub struct Scores {
     pub brier: f64,
     #[prost(double, tag = "4")]
     pub ece: f64,
+    #[prost(uint64, tag = "5")]
+    pub samples: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListWorkersRequest {}
@@ -248,6 +250,9 @@ pub struct DescribeModelsReply {
     pub temperature: f64,
     #[prost(string, tag = "4")]
     pub combine: ::prost::alloc::string::String,
+    /// What the job file calls the classes, from class 0 on; empty if it does not say.
+    #[prost(string, repeated, tag = "5")]
+    pub class_names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ModelEntry {
@@ -1277,7 +1282,7 @@ pub mod from_worker {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToWorker {
-    #[prost(oneof = "to_worker::Message", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "to_worker::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub message: ::core::option::Option<to_worker::Message>,
 }
 /// Nested message and enum types in `ToWorker`.
@@ -1297,6 +1302,8 @@ pub mod to_worker {
         Unhost(super::Unhost),
         #[prost(message, tag = "6")]
         Predict(super::Predict),
+        #[prost(message, tag = "7")]
+        Renewed(super::Renewed),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1318,6 +1325,9 @@ pub struct Welcome {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Heartbeat {}
+/// Answers a heartbeat, in order: all leases of the worker count from that heartbeat on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Renewed {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ready {
     #[prost(uint32, tag = "1")]
@@ -1518,8 +1528,8 @@ pub struct MemberLogits {
     #[prost(uint32, tag = "1")]
     pub member: u32,
     /// Row-major \[rows, classes\], little-endian f32.
-    #[prost(bytes = "vec", tag = "2")]
-    pub logits: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub logits: ::prost::bytes::Bytes,
     #[prost(uint32, tag = "3")]
     pub classes: u32,
 }
@@ -1531,8 +1541,8 @@ pub struct Tensor {
     #[prost(uint32, repeated, tag = "2")]
     pub shape: ::prost::alloc::vec::Vec<u32>,
     /// Row-major, little-endian.
-    #[prost(bytes = "vec", tag = "3")]
-    pub data: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub data: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1916,7 +1926,7 @@ pub mod upload_request {
         #[prost(message, tag = "1")]
         Header(super::UploadHeader),
         #[prost(bytes, tag = "2")]
-        Chunk(::prost::alloc::vec::Vec<u8>),
+        Chunk(::prost::bytes::Bytes),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1935,8 +1945,8 @@ pub struct DownloadRequest {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Chunk {
-    #[prost(bytes = "vec", tag = "1")]
-    pub data: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "bytes", tag = "1")]
+    pub data: ::prost::bytes::Bytes,
 }
 /// Generated client implementations.
 pub mod artifacts_client {
