@@ -32,6 +32,8 @@ pub(super) fn problems_with_data(job: &Job, data: &DataSummary) -> Vec<Problem> 
     if let Some(classes) = job.data.classes {
         let enough = classes as usize >= data.classes;
         check.that(enough, "data.classes", classes, format!("the labels reach class {}", data.classes - 1));
+    } else {
+        class_names(&mut check, job, data.classes);
     }
     for (index, source) in job.members.iter().enumerate() {
         if let Members::CrossValidation(cross_validation) = source {
@@ -63,7 +65,15 @@ fn data(check: &mut Check, job: &Job) {
     check.fraction("data.validation", job.data.validation);
     if let Some(classes) = job.data.classes {
         check.that(classes >= 2, "data.classes", classes, "a classifier needs at least 2");
+        class_names(check, job, classes as usize);
     }
+}
+
+/// Names are given for all classes or for none.
+fn class_names(check: &mut Check, job: &Job, classes: usize) {
+    let names = job.data.class_names.len();
+    let fits = names == 0 || names == classes;
+    check.that(fits, "data.class_names", format!("{names} names"), format!("name each of the {classes} classes"));
 }
 
 fn model(check: &mut Check, job: &Job) {
