@@ -227,11 +227,11 @@ impl de::Error for ReadError {
     }
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new(format!("{found} stands where {expected} belongs"))
+        Self::new(format!("{found} stands where {} belongs", in_plain_words(expected)))
     }
 
     fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new(format!("{found} is not {expected}"))
+        Self::new(format!("{found} is not {}", in_plain_words(expected)))
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
@@ -244,6 +244,18 @@ impl de::Error for ReadError {
 
     fn missing_field(field: &'static str) -> Self {
         Self::new(format!("the key `{field}` is missing")).remedy(format!("add `{field}:`"))
+    }
+}
+
+/// What serde expects, without Rust's names for it.
+fn in_plain_words(expected: &dyn de::Expected) -> String {
+    match expected.to_string().as_str() {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number of at least 0".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        text if text.starts_with("struct ") => "a map of keys and values".to_owned(),
+        text => text.to_owned(),
     }
 }
 

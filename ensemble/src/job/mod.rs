@@ -106,6 +106,11 @@ impl Job {
         Self::from_document(&document)
     }
 
+    /// How many members the ensemble has.
+    pub fn members_total(&self) -> u64 {
+        self.members.iter().map(|source| u64::from(source.count())).sum()
+    }
+
     fn from_document(document: &serde_json::Value) -> Result<Self, JobFileError> {
         let job: Self = document::read(document)?;
         let problems = validate::problems(&job);

@@ -20,6 +20,7 @@ pub(super) fn problems(job: &Job) -> Vec<Problem> {
     members(&mut check, job);
     averages(&mut check, job);
     combination(&mut check, job);
+    serve(&mut check, job);
     check.problems
 }
 
@@ -280,12 +281,19 @@ fn members_known_beforehand(source: &Members) -> Option<u32> {
 
 fn combination(check: &mut Check, job: &Job) {
     let Some(weights) = &job.ensemble.weights else { return };
-    let members: u64 = job.members.iter().map(|source| u64::from(source.count())).sum();
+    let members = job.members_total();
     let listed = format!("{weights:?}");
     let path = "ensemble.weights";
     check.that(weights.len() as u64 == members, path, &listed, format!("one weight for each of the {members} members"));
     let sane = weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0) && weights.iter().any(|w| *w > 0.0);
     check.that(sane, path, &listed, "none below 0, and at least one above");
+}
+
+fn serve(check: &mut Check, job: &Job) {
+    let Some(min_members) = job.serve.as_ref().and_then(|serve| serve.min_members) else { return };
+    let members = job.members_total();
+    let fits = min_members >= 1 && u64::from(min_members) <= members;
+    check.that(fits, "serve.min_members", min_members, format!("from 1 to the {members} members"));
 }
 
 /// Gathers problems.
