@@ -1,1 +1,5 @@
-//! .
+//! The coordinator.
+pub mod clock;
+pub mod data_dir;
+pub mod journal;
+pub mod store;

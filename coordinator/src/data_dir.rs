@@ -1,0 +1,83 @@
+//! The coordinator's folder: who may use it, and what lies where.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A data folder that this process alone uses. The lock goes with the process, however it ends.
+#[derive(Debug)]
+pub struct DataDir {
+    root: PathBuf,
+    /// Held, never read: the kernel gives the lock back when it is closed.
+    _lock: File,
+}
+
+/// Why a data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Another coordinator works there.
+    #[error("another coordinator uses {0}; stop it, or name another folder with --data-dir")]
+    InUse(PathBuf),
+    /// It cannot be made or written to.
+    #[error("cannot write to the data folder {path}: {error}; make it writable for this user, or name another with --data-dir")]
+    Unwritable {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+impl DataDir {
+    /// Makes the folder where it is missing, and takes it for this process.
+    pub fn open(root: &Path) -> Result<Self, DataDirError> {
+        let unwritable = |error| DataDirError::Unwritable { path: root.to_owned(), error };
+        for folder in [root.to_owned(), root.join("artifacts"), root.join("logs")] {
+            fs::create_dir_all(folder).map_err(unwritable)?;
+        }
+        let lock = File::options().create(true).truncate(false).write(true).open(root.join("lock")).map_err(unwritable)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { root: root.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(root.to_owned())),
+            Err(TryLockError::Error(error)) => Err(unwritable(error)),
+        }
+    }
+
+    /// The journal's file.
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal.sqlite")
+    }
+
+    /// The folder of the artifact store.
+    pub fn artifacts(&self) -> PathBuf {
+        self.root.join("artifacts")
+    }
+
+    /// The folder of the jobs' logs.
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_folder_belongs_to_one_coordinator_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = DataDir::open(folder.path()).unwrap();
+        let second = DataDir::open(folder.path()).unwrap_err();
+        assert!(second.to_string().contains("another coordinator uses"), "{second}");
+        drop(first);
+        DataDir::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_file_in_its_place_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = DataDir::open(file.path()).unwrap_err().to_string();
+        assert!(error.contains(file.path().to_str().unwrap()) && error.contains("--data-dir"), "{error}");
+    }
+}
