@@ -1,32 +1,27 @@
 //! From the answers of K members to the answer of the ensemble.
 //!
 //! [`combine`] works on whole sets of samples, for evaluation; [`Tally`] adds members as they arrive, for serving.
-//! Both follow the same [`Rule`]. [`select`] chooses members greedily and [`Temperature`] calibrates the result.
+//! Both follow the same [`Combine`] rule:
+//!
+//! - `mean_probability`: the weighted mean of the members' probabilities;
+//! - `mean_logit`: the softmax of the weighted mean of their logits, which is the normalized geometric mean of their
+//!   probabilities;
+//! - `majority_vote`: each member gives its weight to its predicted class, and shares of the votes stand for
+//!   probabilities. A tie goes to the lowest class, within a member and between classes.
+//!
+//! [`select`] chooses members greedily and [`Temperature`] calibrates the result.
 
 mod select;
 mod tally;
 mod temperature;
-mod weights;
 
 pub use select::{ROUNDS, Selection, select};
 pub use tally::{Answer, Tally};
 pub use temperature::Temperature;
-pub use weights::{InvalidWeights, Weights};
 
+use crate::job::Combine;
 use crate::predictions::{Invalid, Logits, Probabilities, argmax, same_shape, softmax_in_place};
-
-/// How members' answers become one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Rule {
-    /// The weighted mean of the members' probabilities.
-    #[default]
-    MeanProbability,
-    /// The softmax of the weighted mean of the members' logits: the normalized geometric mean of their probabilities.
-    MeanLogit,
-    /// Each member gives its weight to its predicted class; shares of the votes stand for probabilities. A tie goes to
-    /// the lowest class, within a member and between classes.
-    MajorityVote,
-}
+use crate::weights::Weights;
 
 /// Why members could not be combined.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -45,7 +40,7 @@ pub enum CombineError {
 }
 
 /// Combines members sample by sample, in the order given, so that the result does not depend on threads or timing.
-pub fn combine(rule: Rule, members: &[&Logits], weights: &Weights) -> Result<Probabilities, CombineError> {
+pub fn combine(rule: Combine, members: &[&Logits], weights: &Weights) -> Result<Probabilities, CombineError> {
     let (samples, classes) = shared_shape(members)?;
     if weights.len() != members.len() {
         return Err(CombineError::WeightCount { weights: weights.len(), members: members.len() });
@@ -57,12 +52,12 @@ pub fn combine(rule: Rule, members: &[&Logits], weights: &Weights) -> Result<Pro
             scratch.iter_mut().zip(member.row(sample)).for_each(|(score, &logit)| *score = logit.into());
             rule.contribute(&mut scratch, *weight, sum);
         }
-        rule.settle(1.0, sum);
+        rule.settle(weights.sum(), sum);
     }
     Ok(Probabilities::trusted(values, classes))
 }
 
-impl Rule {
+impl Combine {
     /// Adds one member's logits, which it may overwrite, to the running sum of a sample.
     fn contribute(self, logits: &mut [f64], weight: f64, sum: &mut [f64]) {
         match self {

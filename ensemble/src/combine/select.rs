@@ -1,9 +1,9 @@
 //! Greedy selection of members by log loss, with replacement (Caruana et al. 2004, "Ensemble Selection from Libraries
 //! of Models").
 
-use super::{InvalidWeights, Weights};
 use crate::metrics::PROBABILITY_FLOOR;
 use crate::predictions::Invalid;
+use crate::weights::{InvalidWeights, Weights};
 
 /// Rounds after which more bring nothing measurable, as AutoGluon's authors found on 200 data sets.
 pub const ROUNDS: usize = 25;
@@ -14,6 +14,9 @@ const ROUNDS_MAX: usize = 10_000;
 /// How many probabilities are multiplied before one logarithm is taken. Each is at least 2^-52 and at most
 /// `ROUNDS_MAX` < 2^14, so that a product of 16 stays within 2^-832 and 2^224, far from both ends of `f64`.
 const FACTORS: usize = 16;
+
+/// Losses that round to the same multiple of this are equal, so that a tie does not hang on the last bit of a sum.
+const RESOLUTION: f64 = 1e-9;
 
 /// Which members were chosen, and how often.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +32,7 @@ pub struct Selection {
 impl Selection {
     /// Each candidate's share of the choices; 0 for those never chosen.
     pub fn weights(&self) -> Result<Weights, InvalidWeights> {
-        Weights::new(&self.counts.iter().map(|&count| count.into()).collect::<Vec<_>>())
+        Weights::new(self.counts.iter().map(|&count| count.into()).collect())
     }
 
     /// Log loss of the selection.
@@ -43,7 +46,7 @@ impl Selection {
 ///
 /// `true_class` holds for each candidate `[N]` the probabilities it gave to the true classes
 /// ([`crate::predictions::Logits::true_class`]); out-of-fold predictions, where there are any, because one small
-/// validation set is soon over-fitted. A tie goes to a candidate that is already in, then to the lowest index.
+/// validation set is soon over-fitted. A tie (within 1e-9) goes to a candidate that is already in, then to the lowest index.
 /// A round costs one pass over N values for each candidate. `rounds` is cut to `1..=10_000`.
 pub fn select(true_class: &[Vec<f64>], rounds: usize) -> Result<Selection, Invalid> {
     let samples = check(true_class)?;
@@ -65,14 +68,8 @@ pub fn select(true_class: &[Vec<f64>], rounds: usize) -> Result<Selection, Inval
 fn next(candidates: &[Vec<f64>], sum: &[f64], counts: &[u32]) -> (usize, f64) {
     let size = f64::from(counts.iter().sum::<u32>() + 1);
     let losses = candidates.iter().map(|candidate| log_loss(sum, candidate) + size.ln());
-    let mut best = (0, f64::INFINITY);
-    for (candidate, loss) in losses.enumerate() {
-        let breaks_tie = loss == best.1 && counts[candidate] > 0 && counts[best.0] == 0;
-        if loss < best.1 || breaks_tie {
-            best = (candidate, loss);
-        }
-    }
-    best
+    let rank = |&(candidate, loss): &(usize, f64)| (steps(loss), counts[candidate] == 0);
+    losses.enumerate().min_by_key(rank).expect("there is a candidate, as `check` has seen")
 }
 
 /// `-mean ln(sum + more)`: one logarithm for every [`FACTORS`] samples.
@@ -82,8 +79,13 @@ fn log_loss(sum: &[f64], more: &[f64]) -> f64 {
     -logs.sum::<f64>() / sum.len() as f64
 }
 
+/// A loss, which the floor keeps below 37, in units of [`RESOLUTION`].
+fn steps(loss: f64) -> i64 {
+    (loss / RESOLUTION).round() as i64
+}
+
 fn best_prefix(mut chosen: Vec<usize>, losses: Vec<f64>, candidates: usize) -> Selection {
-    let best = (1..losses.len()).fold(0, |best, at| if losses[at] < losses[best] { at } else { best });
+    let best = (0..losses.len()).min_by_key(|&at| steps(losses[at])).expect("there is at least one round");
     chosen.truncate(best + 1);
     let mut counts = vec![0; candidates];
     chosen.iter().for_each(|&candidate| counts[candidate] += 1);

@@ -1,6 +1,7 @@
 //! The ensemble's answer to a batch, built up member by member.
 
-use super::{CombineError, Rule};
+use super::CombineError;
+use crate::job::Combine;
 use crate::metrics::{diversity, entropy};
 use crate::predictions::{Invalid, Logits, Probabilities, argmax, same_shape, softmax_in_place};
 
@@ -10,7 +11,7 @@ use crate::predictions::{Invalid, Logits, Probabilities, argmax, same_shape, sof
 /// Merging in a fixed order gives the same bits; another order differs by rounding alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tally {
-    rule: Rule,
+    rule: Combine,
     classes: usize,
     /// How many members were added.
     members: u32,
@@ -47,7 +48,7 @@ pub struct Answer {
 
 impl Tally {
     /// A tally to which nobody has contributed, for `samples` × `classes`.
-    pub fn new(rule: Rule, samples: usize, classes: usize) -> Self {
+    pub fn new(rule: Combine, samples: usize, classes: usize) -> Self {
         let zeros = vec![0.0; samples * classes];
         Self {
             rule,
@@ -61,7 +62,7 @@ impl Tally {
         }
     }
 
-    /// Adds one member's answer. `weight` must be positive and finite, as [`super::Weights`] gives them.
+    /// Adds one member's answer. `weight` must be positive and finite, as [`crate::weights::Weights`] gives them.
     pub fn add(&mut self, logits: &Logits, weight: f64) -> Result<(), Invalid> {
         same_shape(self.shape(), logits.shape())?;
         let mut row = vec![0.0; self.classes];

@@ -68,7 +68,11 @@ impl Temperature {
             if slope == 0.0 {
                 break;
             }
-            if slope > 0.0 { high = inverse } else { low = inverse };
+            if slope > 0.0 {
+                high = inverse
+            } else {
+                low = inverse
+            };
             let newton = inverse - slope / curvature;
             let next = if newton > low && newton < high { newton } else { (low * high).sqrt() };
             let moved = (next - inverse).abs();

@@ -11,13 +11,14 @@ pub use calibration::{BINS, Bin};
 pub use diversity::{disagreement, entropy, mutual_information, predictive_entropy};
 
 use crate::predictions::{Invalid, Labels, Probabilities, argmax, same_shape};
+use serde::{Deserialize, Serialize};
 
 /// Smallest probability that enters a logarithm, so that one certain mistake costs 36.04 nats and not infinity.
 /// The same floor as scikit-learn's `log_loss` on double precision.
 pub const PROBABILITY_FLOOR: f64 = f64::EPSILON;
 
 /// The figures that a report shows for one predictor on one set of samples.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// Share of samples whose most probable class is the true one; on ties the lowest class counts.
     pub accuracy: f64,
@@ -28,7 +29,7 @@ pub struct Scores {
     /// Expected calibration error, top label, [`BINS`] bins of equal width, in `[0, 1]` (Guo et al. 2017).
     pub ece: f64,
     /// How many samples the figures rest on.
-    pub samples: usize,
+    pub samples: u64,
 }
 
 /// Probabilities beside the labels of the same samples.
@@ -52,7 +53,7 @@ impl<'a> Evaluation<'a> {
             nll: self.nll(),
             brier: self.brier(),
             ece: self.ece(),
-            samples: self.labels.values().len(),
+            samples: self.labels.values().len() as u64,
         }
     }
 
