@@ -28,7 +28,16 @@ pub enum Command {
     /// A worker's slot asks for a task.
     Ready { worker: WorkerId, slot: u32 },
     /// A run's resumable state has reached the store.
-    CommitCheckpoint { lease: LeaseKey, run: u32, step: u64, artifact: Artifact },
+    /// Where it stands exactly at one of the run's branch points, `branch` is that point's place in
+    /// [`Run::branch_points`], and what branches off there may start.
+    CommitCheckpoint {
+        lease: LeaseKey,
+        run: u32,
+        step: u64,
+        artifact: Artifact,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        branch: Option<u32>,
+    },
     /// A run's model has reached the store.
     CommitModel { lease: LeaseKey, run: u32, kind: ModelKind, artifact: Artifact, batch_norm: bool },
     /// A `train` task has done all its runs.
@@ -39,6 +48,8 @@ pub enum Command {
     FinishEvaluation { lease: LeaseKey, predictions: Artifact, scores: EvaluationScores },
     /// A task failed.
     Fail { lease: LeaseKey, failure: Failure },
+    /// The pause after a task's failure is over. Time alone brings it about: see [`Cluster::due`](super::Cluster::due).
+    Retry { task: TaskId },
     /// The coordinator has averaged stored models.
     FinishAverage { job: JobId, average: u32, outcome: AverageOutcome },
     /// The coordinator has combined the members' predictions.
@@ -71,6 +82,8 @@ pub enum LeaveReason {
     Disconnected,
     /// It was asked to stop and handed its leases back.
     Drained,
+    /// Nothing was heard of it for as long as a lease lasts. See [`Cluster::due`](super::Cluster::due).
+    Silent,
 }
 
 /// How a task failed.
@@ -137,6 +150,8 @@ pub enum ReportOutcome {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the fields' types say what they are")]
 pub enum Effect {
+    /// Answer the user whose [`Command::Submit`] it was: the job, whether it is new or the key was known.
+    Accepted { job: JobId },
     /// Send a lease to a worker.
     Grant { worker: WorkerId, slot: u32, lease: LeaseKey, work: Work },
     /// Tell a worker to stop a task whose lease no longer counts.
@@ -144,7 +159,7 @@ pub enum Effect {
     /// Average stored models, then apply [`Command::FinishAverage`].
     Average { job: JobId, average: u32, models: Vec<Artifact> },
     /// Combine the members' predictions, then apply [`Command::FinishReport`].
-    Combine { job: JobId },
+    Combine { job: JobId, members: Vec<Evaluated>, averages: Vec<Evaluated> },
     /// A job has reached its end.
     JobEnded { job: JobId },
 }
@@ -170,6 +185,15 @@ pub struct TrainRun {
     pub resume: Option<Artifact>,
 }
 
+/// A model whose predictions are in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evaluated {
+    /// What the report calls it.
+    pub name: String,
+    /// Its predictions on all parts of the data.
+    pub predictions: Artifact,
+}
+
 /// Why a command was refused. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
@@ -185,6 +209,10 @@ pub enum Rejection {
     /// The lease was given to somebody else since, or has run out, or the task is done.
     #[error("attempt {} of `{}` no longer counts", .0.attempt, .0.task)]
     StaleLease(LeaseKey),
+    /// What was said does not fit what was granted: a run or a model that is no part of the task, a slot that is no part
+    /// of the worker, or an answer to nothing that was asked.
+    #[error("{0}")]
+    Unexpected(String),
     /// The job asks for what cannot be.
     #[error("{0}")]
     InvalidJob(String),
