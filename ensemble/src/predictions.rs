@@ -228,7 +228,7 @@ fn check_shape(values: usize, classes: usize) -> Result<(), Invalid> {
     if values == 0 {
         return Err(Invalid::Empty("samples"));
     }
-    if values % classes == 0 { Ok(()) } else { Err(Invalid::Ragged { values, classes }) }
+    if values.is_multiple_of(classes) { Ok(()) } else { Err(Invalid::Ragged { values, classes }) }
 }
 
 fn check_distribution(sample: usize, row: &[f64]) -> Result<(), Invalid> {

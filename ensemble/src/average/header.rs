@@ -6,7 +6,8 @@
 
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
-use serde_json::{Map, Value, json};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// Largest JSON header that the format allows.
@@ -109,20 +110,42 @@ impl Header {
 }
 
 /// Prefix and JSON of a file with these tensors one after the other (their `offset` is not looked at). Padded with
-/// spaces to a multiple of 8, so that the tensors are aligned, and the same bytes for the same input.
+/// spaces to a multiple of 8, so that the tensors are aligned. The same bytes for the same input, which a generic JSON
+/// map would not promise.
 pub(super) fn write(tensors: &[Tensor], metadata: &BTreeMap<String, String>) -> Vec<u8> {
-    let mut json = Map::new();
-    if !metadata.is_empty() {
-        json.insert("__metadata__".into(), json!(metadata));
+    let json = serde_json::to_vec(&Json { tensors, metadata }).expect("text and numbers are JSON");
+    let padded = json.len().next_multiple_of(PREFIX_BYTES as usize);
+    let mut bytes = (padded as u64).to_le_bytes().to_vec();
+    bytes.extend(json);
+    bytes.resize(PREFIX_BYTES as usize + padded, b' ');
+    bytes
+}
+
+/// The JSON of a header, its entries in the order of the tensors.
+struct Json<'a> {
+    tensors: &'a [Tensor],
+    metadata: &'a BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    dtype: Dtype,
+    shape: &'a [usize],
+    data_offsets: [u64; 2],
+}
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if !self.metadata.is_empty() {
+            map.serialize_entry("__metadata__", self.metadata)?;
+        }
+        let mut begin = 0;
+        for Tensor { name, dtype, shape, bytes, .. } in self.tensors {
+            let data_offsets = [begin, begin + bytes];
+            map.serialize_entry(name, &Entry { dtype: *dtype, shape, data_offsets })?;
+            begin += bytes;
+        }
+        map.end()
     }
-    let mut begin = 0;
-    for tensor in tensors {
-        let end = begin + tensor.bytes;
-        let entry = json!({"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": [begin, end]});
-        json.insert(tensor.name.clone(), entry);
-        begin = end;
-    }
-    let mut json = Value::Object(json).to_string().into_bytes();
-    json.resize(json.len().next_multiple_of(PREFIX_BYTES as usize), b' ');
-    [&(json.len() as u64).to_le_bytes(), json.as_slice()].concat()
 }

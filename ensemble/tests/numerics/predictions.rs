@@ -211,9 +211,21 @@ fn separable_data_ends_at_the_coldest_temperature_and_noise_at_the_hottest() {
     let wrong = Logits::new(vec![0.0, 1.0, 1.0, 0.0], 2).unwrap();
     let flat = Logits::new(vec![1.0; 4], 2).unwrap();
     let fit = |logits| Temperature::fit(logits, &labels).unwrap().get();
-    assert_close(fit(&right), 0.01, 1e-9, "all right");
-    assert_close(fit(&wrong), 100.0, 1e-6, "all wrong");
+    assert_eq!(fit(&right), 0.01);
+    assert_eq!(fit(&wrong), 100.0);
     assert_eq!(fit(&flat), 1.0);
+}
+
+#[test]
+fn a_single_mistake_among_many_still_has_its_temperature() {
+    // n right and 1 wrong by the same margin m: the loss is lowest where the confidence is n / (n + 1), at m / ln n.
+    for right in [2, 10, 1000] {
+        let logits = Logits::new([20.0, 0.0].repeat(right + 1), 2).unwrap();
+        let mut labels = vec![0; right];
+        labels.push(1);
+        let found = Temperature::fit(&logits, &Labels::new(labels, 2).unwrap()).unwrap();
+        assert_close(found.get(), 20.0 / (right as f64).ln(), 1e-9, "temperature");
+    }
 }
 
 #[test]

@@ -45,18 +45,23 @@ def near(kind, rng):
     return [encode(kind, Fraction(center * (1 + spread * rng.uniform(-1, 1)))) for _ in range(5)]
 
 
+def mean(kind, column, weights):
+    """The exact mean, rounded. A sum of zeros is negative only where all of them are, as in IEEE 754."""
+    exact = sum(Fraction(w) * decode(kind, bits) for w, bits in zip(weights, column)) / sum(map(Fraction, weights))
+    negative_zero = 1 << (TYPES[kind][0] * 8 - 1)
+    return negative_zero if all(bits == negative_zero for bits in column) else encode(kind, exact)
+
+
 cases = []
 for kind in TYPES:
     rng = random.Random(kind)
     for weights in ([1, 1, 1, 1, 1], [1, 2, 0.5, 0.25, 4]):
         columns = [near(kind, rng) for _ in range(120)]
-        total = sum(map(Fraction, weights))
-        exact = [sum(Fraction(w) * decode(kind, bits) for w, bits in zip(weights, column)) / total for column in columns]
         cases.append({
             "dtype": kind,
             "weights": weights,
             "inputs": [[column[model] for column in columns] for model in range(5)],
-            "mean": [encode(kind, value) for value in exact],
+            "mean": [mean(kind, column, weights) for column in columns],
         })
 
 # Two inputs that are neighbours: every mean is a tie.
@@ -64,7 +69,7 @@ for kind in TYPES:
     size = TYPES[kind][0]
     start = encode(kind, Fraction(3, 7))
     low = [bits for bits in range(start, start + 64)] + list(range(0, 16))
-    means = [encode(kind, (decode(kind, bits) + decode(kind, bits + 1)) / 2) for bits in low]
+    means = [mean(kind, [bits, bits + 1], [1, 1]) for bits in low]
     cases.append({"dtype": kind, "weights": [1, 1], "inputs": [low, [bits + 1 for bits in low]], "mean": means})
 
 json.dump(cases, sys.stdout)
