@@ -112,7 +112,7 @@ impl Header {
 /// Prefix and JSON of a file with these tensors one after the other (their `offset` is not looked at). Padded with
 /// spaces to a multiple of 8, so that the tensors are aligned. The same bytes for the same input, which a generic JSON
 /// map would not promise.
-pub(super) fn write(tensors: &[Tensor], metadata: &BTreeMap<String, String>) -> Vec<u8> {
+pub fn write(tensors: &[Tensor], metadata: &BTreeMap<String, String>) -> Vec<u8> {
     let json = serde_json::to_vec(&Json { tensors, metadata }).expect("text and numbers are JSON");
     let padded = json.len().next_multiple_of(PREFIX_BYTES as usize);
     let mut bytes = (padded as u64).to_le_bytes().to_vec();

@@ -18,7 +18,7 @@ mod plan;
 mod running;
 mod stream;
 
-pub use header::{HEADER_BYTES_MAX, Header, HeaderError, Tensor};
+pub use header::{HEADER_BYTES_MAX, Header, HeaderError, Tensor, write as write_header};
 pub use lineage::{Lineage, Unrelated, check_lineage};
 pub use mean::{MeanError, WeightedMean};
 pub use plan::{CHUNK_BYTES, Mismatch, Part, Plan, Segment, Treatment};
