@@ -1,0 +1,82 @@
+//! The command line as a whole.
+
+use crate::commands::{cancel, completions, export, get, logs, predict, report, run, schema, up, validate};
+use crate::coordinator::Address;
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+const AFTER_HELP: &str = "\
+A first session, in two terminals:
+  tutti up                        start a coordinator and two workers on this machine
+  tutti run deploy/jobs/fashion-mnist.yaml    train, average and combine; then print the report
+  tutti predict fashion-mnist-1 --images IMAGES    ask the ensemble
+
+Exit codes: 0 done, 1 the job or the command failed, 2 wrong usage or an invalid job file, 130 interrupted.";
+
+/// Train, average and serve ensembles of neural networks.
+#[derive(Debug, Parser)]
+#[command(name = "tutti", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Arguments {
+    #[command(flatten)]
+    address: Address,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::Args),
+    Run(run::Args),
+    Validate(validate::Args),
+    Schema(schema::Args),
+    Get(get::Args),
+    Logs(logs::Args),
+    Cancel(cancel::Args),
+    Report(report::Args),
+    Export(export::Args),
+    Predict(predict::Args),
+    Completions(completions::Args),
+}
+
+impl Arguments {
+    /// Does what the command line says.
+    ///
+    /// # Errors
+    /// What went wrong, in words for the user; [`crate::exit`] knows the exit code.
+    pub async fn execute(self) -> Result<()> {
+        let address = &self.address;
+        match self.command {
+            Command::Up(args) => up::execute(args).await,
+            Command::Run(args) => run::execute(args, address).await,
+            Command::Validate(args) => validate::execute(&args),
+            Command::Schema(args) => schema::execute(&args),
+            Command::Get(args) => get::execute(args, address).await,
+            Command::Logs(args) => logs::execute(args, address).await,
+            Command::Cancel(args) => cancel::execute(args, address).await,
+            Command::Report(args) => report::execute(args, address).await,
+            Command::Export(args) => export::execute(args, address).await,
+            Command::Predict(args) => predict::execute(args, address).await,
+            Command::Completions(args) => completions::execute(&args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_argument_has_a_help_text() {
+        fn check(command: &clap::Command) {
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{}: {} has no help", command.get_name(), argument.get_id());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        let mut command = Arguments::command();
+        command.build();
+        command.clone().debug_assert();
+        check(&command);
+    }
+}

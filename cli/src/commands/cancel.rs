@@ -1,0 +1,20 @@
+//! `tutti cancel`: ends a job.
+
+use crate::coordinator::{self, Address, Coordinator};
+use anyhow::Result;
+use proto::v1::CancelRequest;
+
+/// End a job. What it has stored stays.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The job's name, as `tutti get jobs` shows it.
+    job: String,
+}
+
+/// Cancels the job.
+pub async fn execute(args: Args, address: &Address) -> Result<()> {
+    let coordinator = Coordinator::find(address).await?;
+    coordinator.jobs().cancel(CancelRequest { job: args.job.clone() }).await.map_err(coordinator::refused)?;
+    println!("job {} is cancelled", args.job);
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! `tutti completions`: scripts that let shells complete commands.
+
+use crate::arguments::Arguments;
+use anyhow::Result;
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+/// Print a script that lets a shell complete tutti's commands and options.
+///
+/// For bash: tutti completions bash > ~/.local/share/bash-completion/completions/tutti
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The shell.
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Prints the script.
+pub fn execute(args: &Args) -> Result<()> {
+    clap_complete::generate(args.shell, &mut Arguments::command(), "tutti", &mut std::io::stdout());
+    Ok(())
+}

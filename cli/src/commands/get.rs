@@ -1,0 +1,143 @@
+//! `tutti get`: what there is in a cluster.
+
+use crate::coordinator::{self, Address, Coordinator};
+use crate::display::list::{list, or_dash};
+use crate::display::time::{age, now_ms};
+use crate::output::{self, Output, print_json};
+use anyhow::Result;
+use clap::Subcommand;
+use proto::v1::{ListCheckpointsRequest, ListJobsRequest, ListMembersRequest, ListWorkersRequest};
+
+/// List jobs, members, workers or checkpoints.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+    /// A table, or JSON of a documented shape.
+    #[arg(long, short, global = true, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// All jobs, the newest last.
+    Jobs,
+    /// A job's members and their scores.
+    Members {
+        /// The job's name, as `tutti get jobs` shows it.
+        job: String,
+    },
+    /// All workers and what their slots are at.
+    Workers,
+    /// A job's stored checkpoints, snapshots and models.
+    Checkpoints {
+        /// The job's name, as `tutti get jobs` shows it.
+        job: String,
+    },
+}
+
+/// Asks for the list and prints it.
+pub async fn execute(args: Args, address: &Address) -> Result<()> {
+    let coordinator = Coordinator::find(address).await?;
+    match args.what {
+        What::Jobs => print(jobs(&coordinator).await?, args.output, jobs_table),
+        What::Members { job } => print(members(&coordinator, job).await?, args.output, members_table),
+        What::Workers => print(workers(&coordinator).await?, args.output, workers_table),
+        What::Checkpoints { job } => print(checkpoints(&coordinator, job).await?, args.output, checkpoints_table),
+    }
+}
+
+fn print<T: serde::Serialize>(things: Vec<T>, output: Output, table: fn(&[T], u64) -> String) -> Result<()> {
+    match output {
+        Output::Json => print_json(&things)?,
+        Output::Table => println!("{}", table(&things, now_ms())),
+    }
+    Ok(())
+}
+
+async fn jobs(coordinator: &Coordinator) -> Result<Vec<output::Job>> {
+    let reply = coordinator.jobs().list_jobs(ListJobsRequest {}).await.map_err(coordinator::refused)?;
+    Ok(reply.into_inner().jobs.into_iter().map(output::Job::from).collect())
+}
+
+async fn members(coordinator: &Coordinator, job: String) -> Result<Vec<output::Member>> {
+    let reply = coordinator.jobs().list_members(ListMembersRequest { job }).await.map_err(coordinator::refused)?;
+    Ok(reply.into_inner().members.into_iter().map(output::Member::from).collect())
+}
+
+async fn workers(coordinator: &Coordinator) -> Result<Vec<output::Worker>> {
+    let reply = coordinator.jobs().list_workers(ListWorkersRequest {}).await.map_err(coordinator::refused)?;
+    Ok(reply.into_inner().workers.into_iter().map(output::Worker::from).collect())
+}
+
+async fn checkpoints(coordinator: &Coordinator, job: String) -> Result<Vec<output::Checkpoint>> {
+    let request = ListCheckpointsRequest { job };
+    let reply = coordinator.jobs().list_checkpoints(request).await.map_err(coordinator::refused)?;
+    Ok(reply.into_inner().checkpoints.into_iter().map(output::Checkpoint::from).collect())
+}
+
+fn jobs_table(jobs: &[output::Job], now: u64) -> String {
+    let row = |job: &output::Job| {
+        let members = format!("{} of {}", job.members_ready, job.members_total);
+        let served = if job.served { "yes" } else { "no" };
+        vec![
+            job.id.clone(),
+            job.phase.clone(),
+            members,
+            served.into(),
+            age(job.submitted_ms, now),
+            or_dash(&job.detail),
+        ]
+    };
+    list(&["JOB", "PHASE", "MEMBERS READY", "SERVED", "AGE", "DETAIL"], jobs.iter().map(row).collect())
+}
+
+fn members_table(members: &[output::Member], _: u64) -> String {
+    let score =
+        |scores: &Option<output::Scores>, of: fn(&output::Scores) -> String| scores.as_ref().map_or("-".into(), of);
+    let row = |member: &output::Member| {
+        vec![
+            member.index.to_string(),
+            member.name.clone(),
+            member.state.clone(),
+            score(&member.validation, |scores| format!("{:.2} %", 100.0 * scores.accuracy)),
+            score(&member.test, |scores| format!("{:.2} %", 100.0 * scores.accuracy)),
+            score(&member.test, |scores| format!("{:.4}", scores.nll)),
+            short(member.digest.as_deref()),
+        ]
+    };
+    let header = ["INDEX", "NAME", "STATE", "VALIDATION", "TEST", "TEST NLL", "DIGEST"];
+    list(&header, members.iter().map(row).collect())
+}
+
+fn workers_table(workers: &[output::Worker], now: u64) -> String {
+    let mut rows = Vec::new();
+    for worker in workers {
+        let state = if worker.connected { "connected" } else { "gone" };
+        let heartbeat = age(worker.last_heartbeat_ms, now);
+        rows.extend(worker.slots.iter().map(|slot| {
+            let task = slot.task.clone().unwrap_or_else(|| "idle".into());
+            vec![worker.id.clone(), state.into(), heartbeat.clone(), slot.index.to_string(), slot.device.clone(), task]
+        }));
+    }
+    list(&["WORKER", "STATE", "HEARTBEAT", "SLOT", "DEVICE", "TASK"], rows)
+}
+
+fn checkpoints_table(checkpoints: &[output::Checkpoint], now: u64) -> String {
+    let row = |checkpoint: &output::Checkpoint| {
+        vec![
+            checkpoint.run.clone(),
+            checkpoint.kind.clone(),
+            checkpoint.step.to_string(),
+            format!("{:.1} MB", checkpoint.bytes as f64 / 1e6),
+            age(checkpoint.committed_ms, now),
+            short(Some(&checkpoint.digest)),
+        ]
+    };
+    list(&["RUN", "KIND", "STEP", "SIZE", "AGE", "DIGEST"], checkpoints.iter().map(row).collect())
+}
+
+/// Enough of a digest to tell two apart.
+fn short(digest: Option<&str>) -> String {
+    digest.map_or("-".into(), |digest| digest.chars().take(12).collect())
+}

@@ -1,0 +1,163 @@
+//! The JSON that `--output json` prints. `OUTPUT.md` documents it; a test holds the two together.
+
+use proto::v1;
+use serde::Serialize;
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs: the shapes in cli/OUTPUT.md.
+    Json,
+}
+
+/// Prints a value as indented JSON.
+///
+/// # Errors
+/// The output cannot be written.
+pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    use std::io::Write;
+    let text = serde_json::to_string_pretty(value)?;
+    writeln!(std::io::stdout(), "{text}")?;
+    Ok(())
+}
+
+#[derive(Debug, Serialize)]
+pub struct Job {
+    pub id: String,
+    pub name: String,
+    /// `running`, `done`, `failed` or `cancelled`.
+    pub phase: String,
+    pub detail: String,
+    pub members_ready: u32,
+    pub members_total: u32,
+    pub submitted_ms: u64,
+    pub ended_ms: Option<u64>,
+    pub served: bool,
+}
+
+impl From<v1::Job> for Job {
+    fn from(job: v1::Job) -> Self {
+        let phase = job.phase().as_str_name().trim_start_matches("JOB_PHASE_").to_lowercase();
+        Self {
+            phase,
+            id: job.id,
+            name: job.name,
+            detail: job.detail,
+            members_ready: job.members_ready,
+            members_total: job.members_total,
+            submitted_ms: job.submitted_ms,
+            ended_ms: (job.ended_ms > 0).then_some(job.ended_ms),
+            served: job.served,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub struct Member {
+    pub index: u32,
+    pub name: String,
+    pub seed: u64,
+    /// `planned`, `training`, `trained` or `evaluated`.
+    pub state: String,
+    pub digest: Option<String>,
+    pub validation: Option<Scores>,
+    pub test: Option<Scores>,
+}
+
+impl From<v1::Member> for Member {
+    fn from(member: v1::Member) -> Self {
+        Self {
+            index: member.index,
+            name: member.name,
+            seed: member.seed,
+            state: member.state,
+            digest: (!member.digest.is_empty()).then_some(member.digest),
+            validation: member.validation.map(Scores::from),
+            test: member.test.map(Scores::from),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub struct Scores {
+    pub accuracy: f64,
+    pub nll: f64,
+    pub brier: f64,
+    pub ece: f64,
+    pub samples: u64,
+}
+
+impl From<v1::Scores> for Scores {
+    fn from(scores: v1::Scores) -> Self {
+        let v1::Scores { accuracy, nll, brier, ece, samples } = scores;
+        Self { accuracy, nll, brier, ece, samples }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub struct Worker {
+    pub id: String,
+    pub connected: bool,
+    pub last_heartbeat_ms: u64,
+    pub slots: Vec<Slot>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Slot {
+    pub index: u32,
+    pub device: String,
+    pub task: Option<String>,
+}
+
+impl From<v1::Worker> for Worker {
+    fn from(worker: v1::Worker) -> Self {
+        let slot = |slot: v1::WorkerSlot| Slot {
+            index: slot.index,
+            device: slot.device,
+            task: (!slot.task.is_empty()).then_some(slot.task),
+        };
+        Self {
+            id: worker.id,
+            connected: worker.connected,
+            last_heartbeat_ms: worker.last_heartbeat_ms,
+            slots: worker.slots.into_iter().map(slot).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub struct Checkpoint {
+    pub run: String,
+    /// `checkpoint`, `snapshot`, `final` or `average`.
+    pub kind: String,
+    pub step: u64,
+    pub digest: String,
+    pub bytes: u64,
+    pub committed_ms: u64,
+}
+
+impl From<v1::Checkpoint> for Checkpoint {
+    fn from(checkpoint: v1::Checkpoint) -> Self {
+        let v1::Checkpoint { run, kind, step, digest, bytes, committed_ms } = checkpoint;
+        Self { run, kind, step, digest, bytes, committed_ms }
+    }
+}
+
+/// What an ensemble says about one image.
+#[derive(Debug, Serialize)]
+pub struct Answer {
+    /// The image's number in its file.
+    pub image: usize,
+    pub class: u32,
+    pub class_name: String,
+    pub truth: Option<u32>,
+    pub probabilities: Vec<f64>,
+    pub predictive_entropy: f64,
+    pub mutual_information: f64,
+    pub members_agreeing: u32,
+    pub members_answered: u32,
+    pub members_total: u32,
+}
