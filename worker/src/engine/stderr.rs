@@ -1,0 +1,132 @@
+//! What an engine writes to its standard error: lines, cut to size, the last of which are kept.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// Longer lines are cut here. A line of C++ templates in a libtorch error is shorter.
+const LINE_BYTES_MAX: usize = 4096;
+/// The last lines, kept for the message of a failure.
+const LINES_KEPT: usize = 200;
+/// How long the last lines of a dead engine may take to arrive. They are in the pipe already, unless something that it
+/// left behind holds the pipe open.
+const LAST_LINES_WITHIN: Duration = Duration::from_secs(1);
+
+/// The last lines of an engine.
+#[derive(Debug)]
+pub struct Tail {
+    lines: Mutex<VecDeque<String>>,
+    /// Closed when no more lines can come.
+    open: Semaphore,
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        Self { lines: Mutex::default(), open: Semaphore::new(0) }
+    }
+}
+
+impl Tail {
+    /// Keeps a line, and forgets the oldest if there are too many.
+    pub fn push(&self, line: String) {
+        let mut lines = self.locked();
+        if lines.len() == LINES_KEPT {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }
+
+    /// No more lines will come.
+    pub fn close(&self) {
+        self.open.close();
+    }
+
+    /// Waits, not for long, until no more lines can come.
+    pub async fn complete(&self) {
+        // The semaphore never has a permit: waiting for one ends when it is closed.
+        let _ = timeout(LAST_LINES_WITHIN, self.open.acquire()).await;
+    }
+
+    /// The lines, oldest first.
+    pub fn lines(&self) -> Vec<String> {
+        self.locked().iter().cloned().collect()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lines of a stream, none of them longer than the bound, whatever is written.
+#[derive(Debug)]
+pub struct Lines<R> {
+    stream: BufReader<R>,
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    /// The lines of `stream`.
+    pub fn new(stream: R) -> Self {
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// The next line, without its end; bytes that are no UTF-8 are replaced. None at the end or when the stream breaks.
+    pub async fn next(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        loop {
+            let available = self.stream.fill_buf().await.ok()?;
+            if available.is_empty() {
+                return if line.is_empty() { None } else { Some(text(&line)) };
+            }
+            let end = available.iter().position(|byte| *byte == b'\n');
+            let part = &available[..end.unwrap_or(available.len())];
+            line.extend_from_slice(&part[..part.len().min(LINE_BYTES_MAX - line.len())]);
+            let used = end.map_or(available.len(), |end| end + 1);
+            self.stream.consume(used);
+            if end.is_some() {
+                return Some(text(&line));
+            }
+        }
+    }
+}
+
+fn text(line: &[u8]) -> String {
+    String::from_utf8_lossy(line).trim_end_matches('\r').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    async fn lines_of(bytes: &[u8]) -> Vec<String> {
+        let mut lines = Lines::new(bytes);
+        let mut found = Vec::new();
+        while let Some(line) = lines.next().await {
+            found.push(line);
+        }
+        found
+    }
+
+    #[tokio::test]
+    async fn lines_are_cut_and_never_lost() {
+        assert_eq!(lines_of(b"one\r\n\ntwo\nlast").await, ["one", "", "two", "last"]);
+        assert_eq!(lines_of(b"\xff\n").await, ["\u{fffd}"]);
+        let long = [vec![b'x'; 3 * LINE_BYTES_MAX], b"\nnext\n".to_vec()].concat();
+        assert_eq!(lines_of(&long).await, [&"x".repeat(LINE_BYTES_MAX), "next"]);
+    }
+
+    #[tokio::test]
+    async fn the_tail_keeps_the_last_lines() {
+        let tail = Tail::default();
+        for number in 0..LINES_KEPT + 3 {
+            tail.push(number.to_string());
+        }
+        tail.close();
+        tail.complete().await;
+        let lines = tail.lines();
+        assert_eq!((lines.len(), lines[0].as_str()), (LINES_KEPT, "3"));
+    }
+}

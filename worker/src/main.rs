@@ -1,0 +1,47 @@
+//! The `tutti-worker` program.
+
+use clap::Parser;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use worker::{Options, WorkerError};
+
+/// The exit status of a worker that the coordinator will never take, so that whoever starts it need not try again.
+const EXIT_REFUSED: u8 = 3;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    log_to_stderr();
+    match start(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tutti-worker: {error:#}");
+            exit_code(&error)
+        }
+    }
+}
+
+async fn start(options: Options) -> anyhow::Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let shutdown = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    worker::run(options.resolve()?, || println!("joined"), shutdown).await?;
+    Ok(())
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("TUTTI_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    match error.downcast_ref::<WorkerError>() {
+        Some(WorkerError::Refused(_)) => ExitCode::from(EXIT_REFUSED),
+        _ => ExitCode::FAILURE,
+    }
+}
