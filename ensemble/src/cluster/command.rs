@@ -1,7 +1,7 @@
 //! What can happen to a cluster, and what follows from it.
 
 use crate::id::{JobId, TaskId, WorkerId};
-use crate::job::Job;
+use crate::job::{Combination, Job};
 use crate::metrics::Scores;
 use crate::report::Report;
 use crate::run::{Artifact, ModelKind, Run};
@@ -159,7 +159,11 @@ pub enum Effect {
     /// Average stored models, then apply [`Command::FinishAverage`].
     Average { job: JobId, average: u32, models: Vec<Artifact> },
     /// Combine the members' predictions, then apply [`Command::FinishReport`].
-    Combine { job: JobId, members: Vec<Evaluated>, averages: Vec<Evaluated> },
+    Combine { job: JobId, combination: Combination, members: Vec<Evaluated>, averages: Vec<Evaluated> },
+    /// A worker fell silent and its leases are given to others: end its session.
+    Lost { worker: WorkerId },
+    /// A task that failed may be granted again: say so in the job's log.
+    Retried { task: TaskId },
     /// A job has reached its end.
     JobEnded { job: JobId },
 }
@@ -186,12 +190,14 @@ pub struct TrainRun {
 }
 
 /// A model whose predictions are in the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Evaluated {
     /// What the report calls it.
     pub name: String,
     /// Its predictions on all parts of the data.
     pub predictions: Artifact,
+    /// What they scored.
+    pub scores: EvaluationScores,
 }
 
 /// Why a command was refused. Nothing has changed.

@@ -1,0 +1,129 @@
+//! Grants: how tasks come to slots, and back.
+
+use super::job::{Failed, Followup, JobPhase, JobState};
+use super::queue::Place;
+use super::restart::{Verdict, after_loss};
+use super::task::{Lease, Pause, Success, Task, TaskKey, TaskState};
+use super::worker::SlotState;
+use super::{Cluster, Effect, Millis};
+use crate::id::TaskId;
+
+impl Cluster {
+    pub(super) fn job_of(&mut self, key: TaskKey) -> &mut JobState {
+        &mut self.jobs[key.job as usize]
+    }
+
+    pub(super) fn task_mut(&mut self, key: TaskKey) -> &mut Task {
+        &mut self.jobs[key.job as usize].tasks[key.task as usize]
+    }
+
+    pub(super) fn task_id(&self, key: TaskKey) -> TaskId {
+        self.jobs[key.job as usize].task_id(key.task)
+    }
+
+    /// Carries out what follows from a step of a job, and lets waiting slots have what became ready.
+    pub(super) fn follow(&mut self, now: Millis, job: u32, mut followup: Followup, effects: &mut Vec<Effect>) {
+        if self.jobs[job as usize].phase.ended().is_some() {
+            return;
+        }
+        self.jobs[job as usize].advance(&mut followup);
+        for task in followup.ready {
+            let key = TaskKey { job, task };
+            self.queue.push(self.place(key));
+        }
+        effects.append(&mut followup.effects);
+        if let Some(message) = followup.hopeless {
+            self.fail_job(now, job, message, effects);
+        }
+        self.grant_waiting(effects);
+    }
+
+    /// Grants ready tasks to waiting slots until one or the other has run out.
+    pub(super) fn grant_waiting(&mut self, effects: &mut Vec<Effect>) {
+        while let Some((key, slot)) = self.queue.next_match() {
+            let task = self.task_mut(key);
+            task.attempts += 1;
+            let lease = Lease { worker: slot.worker.clone(), slot: slot.slot, attempt: task.attempts };
+            task.state = TaskState::Leased(lease.clone());
+            let state = self.workers.slot_mut(&slot.worker, slot.slot).expect("only slots of workers in session wait");
+            *state = SlotState::Busy { task: key };
+            let work = self.jobs[key.job as usize].work(key.task);
+            let lease = lease.key(self.task_id(key));
+            effects.push(Effect::Grant { worker: slot.worker, slot: slot.slot, lease, work });
+        }
+    }
+
+    /// Takes back tasks whose slots are lost, all of them before any is granted again.
+    pub(super) fn take_back(&mut self, now: Millis, tasks: &[TaskKey], effects: &mut Vec<Effect>) {
+        let followups: Vec<_> = tasks.iter().map(|&key| (key.job, self.set_back(key))).collect();
+        for (job, followup) in followups {
+            self.follow(now, job, followup, effects);
+        }
+    }
+
+    /// What is trained already stays trained; all else goes on from its last checkpoint, at once.
+    fn set_back(&mut self, key: TaskKey) -> Followup {
+        let (id, settings) = (self.task_id(key), self.settings);
+        let mut followup = Followup::default();
+        let job = self.job_of(key);
+        if job.is_trained(key.task) {
+            let attempt = job.tasks[key.task as usize].attempts;
+            job.finish(key.task, Success { attempt, artifact: None });
+            return followup;
+        }
+        match after_loss(self.task_mut(key), &id, &settings) {
+            Verdict::Hopeless(message) => self.give_up(key, message, &mut followup),
+            Verdict::Again | Verdict::Later(_) => self.ready_again(key, &mut followup),
+        }
+        followup
+    }
+
+    pub(super) fn ready_again(&mut self, key: TaskKey, followup: &mut Followup) {
+        self.task_mut(key).state = TaskState::Ready;
+        followup.ready.push(key.task);
+    }
+
+    pub(super) fn pause(&mut self, key: TaskKey, until: Millis) {
+        self.task_mut(key).state = TaskState::Paused(Pause { until });
+        self.queue.pause(until, key);
+    }
+
+    pub(super) fn give_up(&mut self, key: TaskKey, message: String, followup: &mut Followup) {
+        self.task_mut(key).state = TaskState::Failed;
+        followup.hopeless = Some(message);
+    }
+
+    fn fail_job(&mut self, now: Millis, job: u32, message: String, effects: &mut Vec<Effect>) {
+        let failed = Failed { message, ended: now };
+        self.end_job(job, JobPhase::Failed(failed), effects);
+    }
+
+    /// Ends a job: its leases are revoked, and nothing of it is granted any more.
+    pub(super) fn end_job(&mut self, job: u32, phase: JobPhase, effects: &mut Vec<Effect>) {
+        self.jobs[job as usize].phase = phase;
+        for task in 0..self.jobs[job as usize].tasks.len() as u32 {
+            self.withdraw(TaskKey { job, task }, effects);
+        }
+        effects.push(Effect::JobEnded { job: self.jobs[job as usize].id.clone() });
+    }
+
+    fn withdraw(&mut self, key: TaskKey, effects: &mut Vec<Effect>) {
+        match self.task_mut(key).state.clone() {
+            TaskState::Done(_) | TaskState::Failed | TaskState::Withdrawn => return,
+            TaskState::Blocked => {}
+            TaskState::Ready => self.queue.remove(self.place(key)),
+            TaskState::Paused(pause) => self.queue.end_pause(pause.until, key),
+            TaskState::Leased(lease) => {
+                self.workers.free(&lease.worker, lease.slot);
+                let key = lease.key(self.task_id(key));
+                effects.push(Effect::Revoke { worker: lease.worker, lease: key });
+            }
+        }
+        self.task_mut(key).state = TaskState::Withdrawn;
+    }
+
+    fn place(&self, key: TaskKey) -> Place {
+        let task = &self.jobs[key.job as usize].tasks[key.task as usize];
+        Place { training: task.is_training(), key }
+    }
+}

@@ -1,0 +1,298 @@
+//! One job: its runs, models, members and tasks, and what follows when one of them moves on.
+//!
+//! Nothing here knows workers. A step of a job says in its [`Followup`] what the cluster must carry out.
+
+mod contest;
+mod model;
+mod run;
+mod training;
+
+pub(super) use contest::ContestState;
+pub(super) use model::{Calibration, Model, ModelSource, ModelState, Soup, Stored};
+pub(super) use run::{Checkpoint, RunState};
+pub(super) use training::no_part;
+
+use super::task::{Success, Task, TaskKind, TaskState};
+use super::{Effect, Evaluated, Millis, TrainRun, Work};
+use crate::expand::{AverageSource, MemberSource, ModelRef, Plan, yields};
+use crate::id::{JobId, TaskId};
+use crate::job::Job;
+use crate::report::Report;
+use crate::run::Run;
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug)]
+pub(super) struct JobState {
+    pub id: JobId,
+    pub job: Box<Job>,
+    pub submitted: Millis,
+    pub phase: JobPhase,
+    /// By index. Winners' runs come late, so indexes may have gaps.
+    pub runs: BTreeMap<u32, RunState>,
+    /// Everything that is evaluated. Places in this list do not change.
+    pub models: Vec<Model>,
+    pub model_of: BTreeMap<ModelRef, u32>,
+    pub members: Vec<Member>,
+    /// The models of the averages, in the job file's order.
+    pub averages: Vec<u32>,
+    pub contests: Vec<ContestState>,
+    pub tasks: Vec<Task>,
+    open: Open,
+}
+
+/// Where a job stands.
+///
+/// ```text
+///   Running ── all is evaluated ──▶ Combining ── report ──▶ Done
+///      └──────────────┬─────────────────┘
+///                     ├─▶ Failed
+///                     └─▶ Cancelled
+/// ```
+#[derive(Clone, Debug)]
+pub(super) enum JobPhase {
+    /// Tasks are waiting or at work.
+    Running,
+    /// The coordinator combines the members' predictions.
+    Combining,
+    /// There is a report.
+    Done(Finished),
+    /// It cannot succeed.
+    Failed(Failed),
+    /// Its user wanted no more of it.
+    Cancelled(Cancelled),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Finished {
+    pub report: Box<Report>,
+    pub ended: Millis,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Failed {
+    pub message: String,
+    pub ended: Millis,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cancelled {
+    pub ended: Millis,
+}
+
+/// A place in the ensemble.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub name: String,
+    /// The model that has the place; none while a contest is undecided.
+    pub model: Option<u32>,
+    /// The soups that take this member in, by their models.
+    pub soups: Vec<u32>,
+}
+
+/// What a job still waits for. When all is zero it can be combined, so nobody has to look through its tasks.
+#[derive(Clone, Copy, Debug, Default)]
+struct Open {
+    tasks: usize,
+    models: usize,
+    contests: usize,
+}
+
+/// What follows from a step of a job.
+#[derive(Debug, Default)]
+pub(super) struct Followup {
+    /// Tasks that became ready.
+    pub ready: Vec<u32>,
+    pub effects: Vec<Effect>,
+    /// Why the job cannot succeed.
+    pub hopeless: Option<String>,
+}
+
+impl JobPhase {
+    /// When the job ended.
+    pub fn ended(&self) -> Option<Millis> {
+        match self {
+            Self::Running | Self::Combining => None,
+            Self::Done(Finished { ended, .. })
+            | Self::Failed(Failed { ended, .. })
+            | Self::Cancelled(Cancelled { ended }) => Some(*ended),
+        }
+    }
+}
+
+impl JobState {
+    pub fn new(now: Millis, id: JobId, job: Box<Job>, plan: Plan) -> (Self, Followup) {
+        let mut state = Self {
+            id,
+            job,
+            submitted: now,
+            phase: JobPhase::Running,
+            runs: BTreeMap::new(),
+            models: Vec::new(),
+            model_of: BTreeMap::new(),
+            members: Vec::new(),
+            averages: Vec::new(),
+            contests: Vec::new(),
+            tasks: Vec::new(),
+            open: Open { contests: plan.contests.len(), ..Open::default() },
+        };
+        let mut followup = Followup::default();
+        state.contests = plan.contests.into_iter().map(ContestState::new).collect();
+        state.add_runs(plan.runs);
+        for member in plan.members {
+            state.add_member(member.name, member.source);
+        }
+        for average in plan.averages {
+            state.add_average(average.name, average.source);
+        }
+        for pack in plan.packs {
+            state.add_training(pack, &mut followup);
+        }
+        (state, followup)
+    }
+
+    pub fn task_id(&self, task: u32) -> TaskId {
+        self.tasks[task as usize].kind.id(&self.id, task)
+    }
+
+    /// All that a worker needs to know for a task.
+    pub fn work(&self, task: u32) -> Work {
+        let job = self.job.clone();
+        match &self.tasks[task as usize].kind {
+            TaskKind::Train { runs } => Work::Train { job, runs: self.train_runs(runs) },
+            TaskKind::Calibrate { model } => {
+                let ModelState::Calibrating(Calibration { raw }) = &self.models[*model as usize].state else {
+                    unreachable!("a calibrate task is open as long as its model is calibrating");
+                };
+                Work::Calibrate { job, run: self.run_behind(*model), model: raw.artifact.clone() }
+            }
+            TaskKind::Evaluate { model } => {
+                let stored = self.models[*model as usize].state.stored().expect("what is evaluated is stored");
+                Work::Evaluate { job, run: self.run_behind(*model), model: stored.artifact.clone() }
+            }
+        }
+    }
+
+    /// Marks a task as done.
+    pub fn finish(&mut self, task: u32, success: Success) {
+        self.tasks[task as usize].state = TaskState::Done(success);
+        self.open.tasks -= 1;
+    }
+
+    /// Goes on to combining once nothing is open any more.
+    pub fn advance(&mut self, followup: &mut Followup) {
+        let Open { tasks, models, contests } = self.open;
+        if matches!(self.phase, JobPhase::Running) && tasks + models + contests == 0 {
+            self.phase = JobPhase::Combining;
+            followup.effects.push(self.combine());
+        }
+    }
+
+    /// What the coordinator is asked to do when all is evaluated.
+    pub fn combine(&self) -> Effect {
+        let members = self.members.iter().filter_map(|member| self.evaluated(&member.name, member.model?));
+        let averages =
+            self.averages.iter().filter_map(|&model| self.evaluated(&self.models[model as usize].name, model));
+        Effect::Combine {
+            job: self.id.clone(),
+            combination: self.job.ensemble.clone(),
+            members: members.collect(),
+            averages: averages.collect(),
+        }
+    }
+
+    pub fn evaluations_open(&self) -> usize {
+        let open = |task: &&Task| matches!(task.state, TaskState::Ready | TaskState::Paused(_) | TaskState::Leased(_));
+        self.tasks.iter().filter(|task| !task.is_training()).filter(open).count()
+    }
+
+    fn evaluated(&self, name: &str, model: u32) -> Option<Evaluated> {
+        let evaluation = self.models[model as usize].state.evaluation()?;
+        let predictions = evaluation.predictions.clone();
+        Some(Evaluated { name: name.to_owned(), predictions, scores: evaluation.scores.clone() })
+    }
+
+    /// The run whose samples and network a model has. A soup has those of its first member.
+    fn run_behind(&self, model: u32) -> Box<Run> {
+        let run = match &self.models[model as usize].source {
+            ModelSource::Run(source) => source.run,
+            ModelSource::Soup(soup) => {
+                let first = self.members[soup.members[0] as usize].model.expect("a soup's members are there before it");
+                return self.run_behind(first);
+            }
+        };
+        Box::new(self.runs[&run].run.clone())
+    }
+
+    fn add_runs(&mut self, runs: Vec<Run>) {
+        for run in runs {
+            for kind in yields(&run) {
+                self.add_model(ModelRef { run: run.index, kind }, run.name.clone());
+            }
+            self.runs.insert(run.index, RunState::new(run));
+        }
+    }
+
+    fn add_model(&mut self, source: ModelRef, name: String) {
+        let contest = self.contests.iter().position(|state| state.contest.has(source.run));
+        self.model_of.insert(source, self.models.len() as u32);
+        self.models.push(Model::new(name, ModelSource::Run(source), contest.map(|contest| contest as u32)));
+        self.open.models += 1;
+    }
+
+    fn add_member(&mut self, name: String, source: MemberSource) {
+        let index = self.members.len() as u32;
+        let model = match source {
+            MemberSource::Model(model) => Some(self.model_of[&model]),
+            MemberSource::Winner { contest, .. } => {
+                self.contests[contest as usize].places.push(index);
+                None
+            }
+        };
+        if let Some(model) = model {
+            self.models[model as usize].members.push(index);
+        }
+        self.members.push(Member { name, model, soups: Vec::new() });
+    }
+
+    fn add_average(&mut self, name: String, source: AverageSource) {
+        match source {
+            AverageSource::Run(model) => {
+                let model = self.model_of[&model];
+                self.models[model as usize].name = name;
+                self.averages.push(model);
+            }
+            AverageSource::Soup { members } => {
+                let model = self.models.len() as u32;
+                members.iter().for_each(|&member| self.members[member as usize].soups.push(model));
+                let soup = Soup { average: self.averages.len() as u32, missing: members.len(), members };
+                self.models.push(Model::new(name, ModelSource::Soup(soup), None));
+                self.averages.push(model);
+                self.open.models += 1;
+            }
+        }
+    }
+
+    /// Adds the task that trains a pack. What branches off a run waits for it.
+    fn add_training(&mut self, runs: Vec<u32>, followup: &mut Followup) {
+        let task = self.tasks.len() as u32;
+        for index in &runs {
+            self.runs.get_mut(index).expect("packs are made of the job's runs").task = task;
+        }
+        // A run that branches off is alone in its pack.
+        let origin = self.runs[&runs[0]].origin();
+        self.add_task(TaskKind::Train { runs }, origin.is_some(), followup);
+        if let Some((parent, start)) = origin {
+            let parent = self.runs.get_mut(&parent).expect("a run branches off one of its job");
+            parent.branch_at(start).tasks.push(task);
+        }
+    }
+
+    fn add_task(&mut self, kind: TaskKind, blocked: bool, followup: &mut Followup) {
+        let state = if blocked { TaskState::Blocked } else { TaskState::Ready };
+        if !blocked {
+            followup.ready.push(self.tasks.len() as u32);
+        }
+        self.tasks.push(Task::new(kind, state));
+        self.open.tasks += 1;
+    }
+}

@@ -1,0 +1,70 @@
+//! Runs and their checkpoints.
+
+use super::super::Millis;
+use super::super::settings::CHECKPOINTS_PER_RUN;
+use crate::run::{Artifact, Goal, Run};
+use std::collections::VecDeque;
+
+#[derive(Clone, Debug)]
+pub(in super::super) struct RunState {
+    pub run: Run,
+    /// The task that trains it.
+    pub task: u32,
+    /// The last ones, the newest last.
+    pub checkpoints: VecDeque<Checkpoint>,
+    /// In the order of the run's branch points.
+    pub branches: Vec<Branch>,
+}
+
+/// A committed checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) struct Checkpoint {
+    pub step: u64,
+    pub artifact: Artifact,
+    pub committed: Millis,
+}
+
+/// A point at which other runs leave this one.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Branch {
+    /// The checkpoint that stands there. The first one stays: runs may have started from it.
+    pub checkpoint: Option<Checkpoint>,
+    /// The tasks that wait for it.
+    pub tasks: Vec<u32>,
+}
+
+impl RunState {
+    pub fn new(run: Run) -> Self {
+        let branch = |_| Branch { checkpoint: None, tasks: Vec::new() };
+        let branches = run.branch_points.iter().map(branch).collect();
+        Self { run, task: 0, checkpoints: VecDeque::new(), branches }
+    }
+
+    /// The run that this one leaves, and where.
+    pub fn origin(&self) -> Option<(u32, f64)> {
+        match self.run.goal {
+            Goal::Swa { from_run, start, .. } => Some((from_run, start)),
+            Goal::Final | Goal::Snapshots { .. } => None,
+        }
+    }
+
+    pub fn branch_at(&mut self, start: f64) -> &mut Branch {
+        let place = self.run.branch_points.iter().position(|&point| point == start);
+        &mut self.branches[place.expect("expansion gives the parent a branch point for every branch")]
+    }
+
+    /// The checkpoint at which runs that leave at `start` begin.
+    pub fn branch_checkpoint(&self, start: f64) -> Option<&Checkpoint> {
+        let place = self.run.branch_points.iter().position(|&point| point == start)?;
+        self.branches[place].checkpoint.as_ref()
+    }
+
+    /// Keeps a checkpoint. A run that was set back commits steps again: what it had beyond them is of another past.
+    pub fn commit(&mut self, checkpoint: Checkpoint) {
+        self.checkpoints.retain(|older| older.step < checkpoint.step);
+        self.checkpoints.push_back(checkpoint);
+        if self.checkpoints.len() > CHECKPOINTS_PER_RUN {
+            self.checkpoints.pop_front();
+        }
+    }
+}

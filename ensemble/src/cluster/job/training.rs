@@ -1,0 +1,141 @@
+//! What the training of a pack brings: checkpoints and models.
+
+use super::super::{Millis, Rejection};
+use super::{Checkpoint, Followup, JobState, ModelState, Stored, TaskKind, TaskState, TrainRun};
+use crate::expand::{ModelRef, yields};
+use crate::run::{Artifact, ModelKind};
+
+impl JobState {
+    /// Takes a checkpoint of a run. What branches off where it stands becomes ready.
+    pub fn commit_checkpoint(
+        &mut self,
+        run: u32,
+        checkpoint: Checkpoint,
+        branch: Option<u32>,
+        followup: &mut Followup,
+    ) -> Result<(), Rejection> {
+        let repeated = self.has_checkpoint(run, &checkpoint.artifact);
+        let state = self.runs.get_mut(&run).ok_or_else(|| no_part(run))?;
+        if let Some(branch) = branch {
+            let points = state.branches.len();
+            let unknown =
+                || Rejection::Unexpected(format!("run {run} has {points} branch points, and no number {branch}"));
+            let branch = state.branches.get_mut(branch as usize).ok_or_else(unknown)?;
+            branch.checkpoint.get_or_insert_with(|| checkpoint.clone());
+            followup.ready.append(&mut branch.tasks);
+        }
+        if !repeated {
+            state.commit(checkpoint);
+        }
+        for &task in &followup.ready {
+            self.tasks[task as usize].state = TaskState::Ready;
+        }
+        Ok(())
+    }
+
+    /// Takes a model of a run. A run that was set back yields models again; the first of each stays, because what was
+    /// learnt about it stands.
+    pub fn commit_model(
+        &mut self,
+        source: ModelRef,
+        stored: Stored,
+        batch_norm: bool,
+        followup: &mut Followup,
+    ) -> Result<(), Rejection> {
+        let ModelRef { run, kind } = source;
+        let unknown = || Rejection::Unexpected(format!("run {run} yields no model {kind:?}"));
+        let &model = self.model_of.get(&source).ok_or_else(unknown)?;
+        if matches!(self.models[model as usize].state, ModelState::Planned) {
+            let calibrate = batch_norm && matches!(kind, ModelKind::Average { .. });
+            self.store(model, stored, calibrate, followup);
+        }
+        Ok(())
+    }
+
+    /// Whether this very checkpoint or model is known of the run.
+    pub fn has_checkpoint(&self, run: u32, artifact: &Artifact) -> bool {
+        let Some(state) = self.runs.get(&run) else { return false };
+        let branches = state.branches.iter().filter_map(|branch| branch.checkpoint.as_ref());
+        state.checkpoints.iter().chain(branches).any(|checkpoint| checkpoint.artifact == *artifact)
+    }
+
+    /// Whether this very model is known of the run, as it was committed.
+    pub fn has_model(&self, source: ModelRef, artifact: &Artifact) -> bool {
+        let Some(&model) = self.model_of.get(&source) else { return false };
+        let state = &self.models[model as usize].state;
+        let raw = match state {
+            ModelState::Calibrating(calibration) => Some(&calibration.raw),
+            _ => state.stored(),
+        };
+        raw.is_some_and(|stored| stored.artifact == *artifact)
+    }
+
+    /// Whether a task is a training that has brought everything.
+    pub fn is_trained(&self, task: u32) -> bool {
+        self.tasks[task as usize].is_training() && self.missing_from(task).is_none()
+    }
+
+    /// What a pack has not brought yet, in words; none when it is trained.
+    pub fn missing_from(&self, task: u32) -> Option<String> {
+        let TaskKind::Train { runs } = &self.tasks[task as usize].kind else { return None };
+        runs.iter().find_map(|&run| self.missing_from_run(run))
+    }
+
+    /// Whether a run has brought everything.
+    pub fn is_run_trained(&self, run: u32) -> bool {
+        self.missing_from_run(run).is_none()
+    }
+
+    fn missing_from_run(&self, run: u32) -> Option<String> {
+        let state = &self.runs[&run];
+        let name = &state.run.name;
+        if let Some(kind) = yields(&state.run).into_iter().find(|&kind| self.is_planned(ModelRef { run, kind })) {
+            return Some(format!("the training ended without a model of run `{name}` ({kind:?})"));
+        }
+        let open = state.branches.iter().any(|branch| branch.checkpoint.is_none());
+        open.then(|| format!("the training ended without the checkpoint where another run leaves `{name}`"))
+    }
+
+    fn is_planned(&self, model: ModelRef) -> bool {
+        matches!(self.models[self.model_of[&model] as usize].state, ModelState::Planned)
+    }
+
+    /// The runs of a pack that are not trained yet, each with the checkpoint that it goes on from.
+    ///
+    /// A pack trains in step, so all go on from the same step: the newest that all of them have. They commit one after
+    /// the other, and a worker lost in between leaves them a checkpoint apart.
+    pub(super) fn train_runs(&self, runs: &[u32]) -> Vec<TrainRun> {
+        let left: Vec<_> = runs.iter().copied().filter(|&run| !self.is_run_trained(run)).collect();
+        let step = self.common_step(&left);
+        let start = |&run: &u32| TrainRun { run: self.runs[&run].run.clone(), resume: self.resume(run, step) };
+        left.iter().map(start).collect()
+    }
+
+    fn common_step(&self, runs: &[u32]) -> Option<u64> {
+        let first = self.runs.get(runs.first()?)?;
+        let has = |run: &u32, step| self.runs[run].checkpoints.iter().any(|checkpoint| checkpoint.step == step);
+        let steps = first.checkpoints.iter().rev().map(|checkpoint| checkpoint.step);
+        steps.into_iter().find(|&step| runs.iter().all(|run| has(run, step)))
+    }
+
+    fn resume(&self, run: u32, step: Option<u64>) -> Option<Artifact> {
+        let state = &self.runs[&run];
+        let own = state.checkpoints.iter().find(|checkpoint| Some(checkpoint.step) == step);
+        let branch = || {
+            let (parent, start) = state.origin()?;
+            self.runs[&parent].branch_checkpoint(start)
+        };
+        own.or_else(branch).map(|checkpoint| checkpoint.artifact.clone())
+    }
+}
+
+pub(in super::super) fn no_part(run: u32) -> Rejection {
+    Rejection::Unexpected(format!("run {run} is no part of the task"))
+}
+
+/// A checkpoint committed now.
+impl Checkpoint {
+    pub fn new(step: u64, artifact: Artifact, committed: Millis) -> Self {
+        Self { step, artifact, committed }
+    }
+}

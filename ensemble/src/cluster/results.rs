@@ -1,0 +1,264 @@
+//! What workers, and the coordinator itself, bring back.
+
+use super::job::{Checkpoint, Finished, Followup, JobPhase, ModelSource, ModelState, Stored, no_part};
+use super::restart::{Verdict, after_failure};
+use super::task::{Claim, Success, TaskKey, TaskKind, TaskState};
+use super::{
+    AverageOutcome, Cluster, Effect, EvaluationScores, Failure, FailureClass, LeaseKey, Millis, Rejection,
+    ReportOutcome,
+};
+use crate::expand::ModelRef;
+use crate::id::{JobId, TaskId};
+use crate::run::{Artifact, ModelKind};
+
+impl Cluster {
+    pub(super) fn handle_commit_checkpoint(
+        &mut self,
+        now: Millis,
+        lease: &LeaseKey,
+        run: u32,
+        step: u64,
+        artifact: Artifact,
+        branch: Option<u32>,
+    ) -> Result<Vec<Effect>, Rejection> {
+        let (key, claim) = self.claim(lease)?;
+        self.check_part(key, run)?;
+        let job = self.job_of(key);
+        if let Claim::Repeated(_) = claim {
+            let known = job.has_checkpoint(run, &artifact);
+            return if known { Ok(Vec::new()) } else { Err(Rejection::StaleLease(lease.clone())) };
+        }
+        let mut followup = Followup::default();
+        job.commit_checkpoint(run, Checkpoint::new(step, artifact, now), branch, &mut followup)?;
+        Ok(self.followed(now, key, followup))
+    }
+
+    pub(super) fn handle_commit_model(
+        &mut self,
+        now: Millis,
+        lease: &LeaseKey,
+        run: u32,
+        kind: ModelKind,
+        artifact: Artifact,
+        batch_norm: bool,
+    ) -> Result<Vec<Effect>, Rejection> {
+        let (key, claim) = self.claim(lease)?;
+        self.check_part(key, run)?;
+        let job = self.job_of(key);
+        let source = ModelRef { run, kind };
+        if let Claim::Repeated(_) = claim {
+            let known = job.has_model(source, &artifact);
+            return if known { Ok(Vec::new()) } else { Err(Rejection::StaleLease(lease.clone())) };
+        }
+        let mut followup = Followup::default();
+        job.commit_model(source, Stored { artifact, committed: now }, batch_norm, &mut followup)?;
+        Ok(self.followed(now, key, followup))
+    }
+
+    pub(super) fn handle_finish_training(&mut self, now: Millis, lease: &LeaseKey) -> Result<Vec<Effect>, Rejection> {
+        let Some((key, _)) = self.claim_to_finish(lease, None, TaskKind::is_train)? else { return Ok(Vec::new()) };
+        match self.job_of(key).missing_from(key.task) {
+            None => Ok(self.finish(now, key, None, Followup::default())),
+            Some(missing) => Ok(self.fail_incomplete(now, key, missing)),
+        }
+    }
+
+    pub(super) fn handle_finish_calibration(
+        &mut self,
+        now: Millis,
+        lease: &LeaseKey,
+        artifact: Artifact,
+    ) -> Result<Vec<Effect>, Rejection> {
+        let claim = self.claim_to_finish(lease, Some(&artifact), TaskKind::is_calibrate)?;
+        let Some((key, Some(model))) = claim else { return Ok(Vec::new()) };
+        let mut followup = Followup::default();
+        self.job_of(key).keep(model, Stored { artifact: artifact.clone(), committed: now }, &mut followup);
+        Ok(self.finish(now, key, Some(artifact), followup))
+    }
+
+    pub(super) fn handle_finish_evaluation(
+        &mut self,
+        now: Millis,
+        lease: &LeaseKey,
+        predictions: Artifact,
+        scores: EvaluationScores,
+    ) -> Result<Vec<Effect>, Rejection> {
+        let claim = self.claim_to_finish(lease, Some(&predictions), TaskKind::is_evaluate)?;
+        let Some((key, Some(model))) = claim else { return Ok(Vec::new()) };
+        let job = self.job_of(key);
+        if job.lacks_scores(model, &scores) {
+            let message = "the evaluation ended without scores on the fold held out".to_owned();
+            return Ok(self.fail_incomplete(now, key, message));
+        }
+        let mut followup = Followup::default();
+        job.evaluate(model, predictions.clone(), scores, &mut followup);
+        Ok(self.finish(now, key, Some(predictions), followup))
+    }
+
+    pub(super) fn handle_fail(
+        &mut self,
+        now: Millis,
+        lease: &LeaseKey,
+        failure: &Failure,
+    ) -> Result<Vec<Effect>, Rejection> {
+        match self.claim(lease)? {
+            (key, Claim::Live) => Ok(self.fail(now, key, failure)),
+            (_, Claim::Repeated(_)) => Err(Rejection::StaleLease(lease.clone())),
+        }
+    }
+
+    /// Ends the pause of a task. Whoever says so late has no effect.
+    pub(super) fn handle_retry(&mut self, task: &TaskId) -> Result<Vec<Effect>, Rejection> {
+        let key = self.key(task)?;
+        let TaskState::Paused(pause) = self.task_mut(key).state else { return Ok(Vec::new()) };
+        self.queue.end_pause(pause.until, key);
+        let mut followup = Followup::default();
+        self.ready_again(key, &mut followup);
+        let mut effects = vec![Effect::Retried { task: task.clone() }];
+        self.follow(pause.until, key.job, followup, &mut effects);
+        Ok(effects)
+    }
+
+    pub(super) fn handle_finish_average(
+        &mut self,
+        now: Millis,
+        job: &JobId,
+        average: u32,
+        outcome: AverageOutcome,
+    ) -> Result<Vec<Effect>, Rejection> {
+        let number = self.open_job(job)?;
+        let state = &mut self.jobs[number as usize];
+        let unasked = || Rejection::Unexpected(format!("nobody asked for average {average} of job `{job}`"));
+        let &model = state.averages.get(average as usize).ok_or_else(unasked)?;
+        let entry = &state.models[model as usize];
+        let mut followup = Followup::default();
+        match (&entry.state, outcome) {
+            (ModelState::Averaging, AverageOutcome::Averaged { artifact, batch_norm }) => {
+                state.store(model, Stored { artifact, committed: now }, batch_norm, &mut followup);
+            }
+            (ModelState::Averaging, AverageOutcome::Refused { message }) => {
+                followup.hopeless = Some(format!("`{}` cannot be made: {message}", entry.name));
+            }
+            // It was heard before.
+            (ModelState::Calibrating(_) | ModelState::Stored(_) | ModelState::Evaluated(_), _)
+                if matches!(entry.source, ModelSource::Soup(_)) =>
+            {
+                return Ok(Vec::new());
+            }
+            _ => return Err(unasked()),
+        }
+        let mut effects = Vec::new();
+        self.follow(now, number, followup, &mut effects);
+        Ok(effects)
+    }
+
+    pub(super) fn handle_finish_report(
+        &mut self,
+        now: Millis,
+        job: &JobId,
+        outcome: ReportOutcome,
+    ) -> Result<Vec<Effect>, Rejection> {
+        let number = self.number(job)?;
+        let mut effects = Vec::new();
+        match (&self.jobs[number as usize].phase, outcome) {
+            (JobPhase::Combining, ReportOutcome::Done { report }) => {
+                self.end_job(number, JobPhase::Done(Finished { report, ended: now }), &mut effects);
+            }
+            (JobPhase::Combining, ReportOutcome::Refused { message }) => {
+                let followup = Followup { hopeless: Some(message), ..Followup::default() };
+                self.follow(now, number, followup, &mut effects);
+            }
+            (JobPhase::Done(done), ReportOutcome::Done { report }) if done.report == report => {}
+            (JobPhase::Running, _) => {
+                return Err(Rejection::Unexpected(format!("job `{job}` is not ready to be combined")));
+            }
+            _ => return Err(Rejection::JobEnded(job.clone())),
+        }
+        Ok(effects)
+    }
+
+    fn fail(&mut self, now: Millis, key: TaskKey, failure: &Failure) -> Vec<Effect> {
+        self.free_slot(key);
+        let (id, settings) = (self.task_id(key), self.settings);
+        let mut followup = Followup::default();
+        match after_failure(self.task_mut(key), &id, failure, &settings) {
+            Verdict::Again => self.ready_again(key, &mut followup),
+            Verdict::Later(pause) => self.pause(key, now.saturating_add(pause)),
+            Verdict::Hopeless(message) => self.give_up(key, message, &mut followup),
+        }
+        self.followed(now, key, followup)
+    }
+
+    /// A worker that says it is done and has not brought everything has failed.
+    fn fail_incomplete(&mut self, now: Millis, key: TaskKey, message: String) -> Vec<Effect> {
+        self.fail(now, key, &Failure { class: FailureClass::Infrastructure, message })
+    }
+
+    fn finish(&mut self, now: Millis, key: TaskKey, artifact: Option<Artifact>, followup: Followup) -> Vec<Effect> {
+        self.free_slot(key);
+        let attempt = self.task_mut(key).attempts;
+        self.job_of(key).finish(key.task, Success { attempt, artifact });
+        self.followed(now, key, followup)
+    }
+
+    fn free_slot(&mut self, key: TaskKey) {
+        let lease = self.task_mut(key).lease().cloned().expect("only a leased task ends");
+        self.workers.free(&lease.worker, lease.slot);
+    }
+
+    fn followed(&mut self, now: Millis, key: TaskKey, followup: Followup) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.follow(now, key.job, followup, &mut effects);
+        effects
+    }
+
+    /// The task that a lease names, if that attempt counts.
+    fn claim(&mut self, lease: &LeaseKey) -> Result<(TaskKey, Claim), Rejection> {
+        let key = self.key(&lease.task)?;
+        let claim = self.task_mut(key).claim(lease.attempt);
+        Ok((key, claim.ok_or_else(|| Rejection::StaleLease(lease.clone()))?))
+    }
+
+    /// As [`Cluster::claim`], for the last word on a task; nothing where it has been said before, with the same result.
+    /// With the model that the task is about.
+    fn claim_to_finish(
+        &mut self,
+        lease: &LeaseKey,
+        artifact: Option<&Artifact>,
+        expected: impl Fn(&TaskKind) -> bool,
+    ) -> Result<Option<(TaskKey, Option<u32>)>, Rejection> {
+        let (key, claim) = self.claim(lease)?;
+        let kind = &self.task_mut(key).kind;
+        if !expected(kind) {
+            return Err(Rejection::Unexpected(format!("`{}` is not the kind of task that ends so", lease.task)));
+        }
+        match claim {
+            Claim::Live => Ok(Some((key, kind.model()))),
+            Claim::Repeated(success) if success.artifact.as_ref() == artifact => Ok(None),
+            Claim::Repeated(_) => Err(Rejection::StaleLease(lease.clone())),
+        }
+    }
+
+    fn check_part(&mut self, key: TaskKey, run: u32) -> Result<(), Rejection> {
+        match &self.task_mut(key).kind {
+            TaskKind::Train { runs } if runs.contains(&run) => Ok(()),
+            _ => Err(no_part(run)),
+        }
+    }
+
+    fn key(&self, id: &TaskId) -> Result<TaskKey, Rejection> {
+        let unknown = || Rejection::UnknownTask(id.clone());
+        let (job, kind, task) = TaskKind::parse(id).ok_or_else(unknown)?;
+        let &job = self.numbers.get(&job).ok_or_else(unknown)?;
+        let entry = self.jobs[job as usize].tasks.get(task as usize).ok_or_else(unknown)?;
+        if entry.kind.is_called(kind) { Ok(TaskKey { job, task }) } else { Err(unknown()) }
+    }
+
+    fn open_job(&self, job: &JobId) -> Result<u32, Rejection> {
+        let number = self.number(job)?;
+        match self.jobs[number as usize].phase.ended() {
+            None => Ok(number),
+            Some(_) => Err(Rejection::JobEnded(job.clone())),
+        }
+    }
+}
