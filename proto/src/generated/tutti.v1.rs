@@ -66,8 +66,9 @@ pub struct Member {
     pub index: u32,
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
-    #[prost(uint64, tag = "3")]
-    pub seed: u64,
+    /// absent while it is not known which run wins the place
+    #[prost(uint64, optional, tag = "3")]
+    pub seed: ::core::option::Option<u64>,
     /// `planned`, `training`, `trained` or `evaluated`.
     #[prost(string, tag = "4")]
     pub state: ::prost::alloc::string::String,
@@ -1424,6 +1425,9 @@ pub struct CheckpointStored {
     pub step: u64,
     #[prost(message, optional, tag = "4")]
     pub artifact: ::core::option::Option<Artifact>,
+    /// Set where the checkpoint stands exactly at a branch point: its place in the run's `branch_points`.
+    #[prost(uint32, optional, tag = "5")]
+    pub branch: ::core::option::Option<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ModelStored {
@@ -2795,6 +2799,9 @@ pub struct EngineCheckpoint {
     pub step: u64,
     #[prost(string, tag = "3")]
     pub path: ::prost::alloc::string::String,
+    /// Set where the checkpoint stands exactly at a branch point: its place in the run's `branch_points`.
+    #[prost(uint32, optional, tag = "4")]
+    pub branch: ::core::option::Option<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EngineModelFile {
