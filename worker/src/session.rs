@@ -48,8 +48,9 @@ enum End {
     Stopped,
 }
 
-impl From<Status> for End {
-    fn from(status: Status) -> Self {
+impl End {
+    /// Why a session could not be opened.
+    fn unopened(status: &Status) -> Self {
         let for_good = [
             Code::FailedPrecondition,
             Code::InvalidArgument,
@@ -130,8 +131,8 @@ impl Session {
         let outgoing = ReceiverStream::new(due).merge(ReceiverStream::new(messages));
         let mut client = WorkersClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let sent = Instant::now();
-        let mut inbound = client.session(outgoing).await?.into_inner();
-        let welcome = match inbound.message().await? {
+        let mut inbound = client.session(outgoing).await.map_err(|status| End::unopened(&status))?.into_inner();
+        let welcome = match inbound.message().await.map_err(|status| End::unopened(&status))? {
             Some(ToWorker { message: Some(Order::Welcome(welcome)) }) => welcome,
             _ => return Err(End::Lost("the coordinator did not greet".to_owned())),
         };
@@ -161,7 +162,7 @@ impl Session {
                     // An order that this version does not know.
                     Ok(Some(ToWorker { message: None })) => Ok(()),
                     Ok(None) => return End::Lost("the coordinator ended the session".to_owned()),
-                    Err(status) => return status.into(),
+                    Err(status) => return End::Lost(status.message().to_owned()),
                 },
             };
             if let Err(overrun) = served {

@@ -26,6 +26,9 @@ use tokio::time::timeout;
 const READY_WITHIN: Duration = Duration::from_secs(180);
 /// Between the end of its output and its exit, an engine has nothing left to do.
 const EXIT_WITHIN: Duration = Duration::from_secs(5);
+/// How long the last lines of a dead engine may take to arrive. They are in the pipe already, unless something that it
+/// left behind holds the pipe open.
+const LAST_LINES_WITHIN: Duration = Duration::from_secs(1);
 /// Requests that the engine has not read yet. One task at a time, or a few predictions.
 const REQUESTS_MAX: usize = 64;
 /// Events and lines that nobody has looked at yet. A full queue slows the engine down; its lines are dropped instead.
@@ -94,6 +97,8 @@ pub struct Engine {
     outputs: mpsc::Receiver<Raw>,
     tail: Arc<Tail>,
     memory_kills: MemoryKills,
+    /// Whether standard output has come to its end.
+    ended: bool,
     /// What was wrong with its last message, if the stream was broken by it.
     nonsense: Option<String>,
 }
@@ -134,7 +139,7 @@ impl Engine {
             tokio::spawn(read_events(stdout, read.clone()));
             tokio::spawn(read_lines(stderr, read, Arc::clone(&tail)));
         }
-        Self { child, requests, outputs, tail, memory_kills, nonsense: None }
+        Self { child, requests, outputs, tail, memory_kills, ended: false, nonsense: None }
     }
 
     async fn ready(&mut self) -> Result<(), EngineError> {
@@ -162,27 +167,38 @@ impl Engine {
 
     /// What the engine says next. Once it has ended it says so again and again.
     pub async fn output(&mut self) -> Output {
-        match self.outputs.recv().await {
-            Some(Raw::Event(event)) => Output::Event(event),
-            Some(Raw::Line(line)) => Output::Line(line),
-            Some(Raw::End(nonsense)) => {
-                self.outputs.close();
-                self.nonsense = nonsense;
-                Output::Ended(self.ending().await)
+        if !self.ended {
+            match self.outputs.recv().await {
+                Some(Raw::Event(event)) => return Output::Event(event),
+                Some(Raw::Line(line)) => return Output::Line(line),
+                Some(Raw::End(nonsense)) => self.end(nonsense),
+                None => self.end(None),
             }
-            None => Output::Ended(self.ending().await),
         }
+        match timeout(LAST_LINES_WITHIN, self.outputs.recv()).await {
+            Ok(Some(Raw::Line(line))) => Output::Line(line),
+            _ => Output::Ended(self.ending().await),
+        }
+    }
+
+    /// An engine that speaks nonsense cannot be understood any more.
+    fn end(&mut self, nonsense: Option<String>) {
+        self.ended = true;
+        if nonsense.is_some() {
+            // It fails only for a process that has exited.
+            let _ = self.child.start_kill();
+        }
+        self.nonsense = nonsense;
     }
 
     /// Drops what was said before now, and tells whether the engine still runs.
     pub fn quiet(&mut self) -> bool {
         while let Ok(output) = self.outputs.try_recv() {
             if let Raw::End(nonsense) = output {
-                self.nonsense = nonsense;
-                self.outputs.close();
+                self.end(nonsense);
             }
         }
-        !self.outputs.is_closed() && matches!(self.child.try_wait(), Ok(None))
+        !self.ended && matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Closes the engine's input, which asks it to exit, and kills it if it does not within `grace`.
@@ -202,7 +218,6 @@ impl Engine {
                 None
             }
         };
-        self.tail.complete().await;
         Ending::new(status, self.nonsense.clone(), self.memory_kills.happened_since(), self.tail.lines())
     }
 }
@@ -263,5 +278,4 @@ async fn read_lines(stderr: ChildStderr, outputs: mpsc::Sender<Raw>, tail: Arc<T
         tail.push(line.clone());
         let _ = outputs.try_send(Raw::Line(line));
     }
-    tail.close();
 }

@@ -2,31 +2,17 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
 /// Longer lines are cut here. A line of C++ templates in a libtorch error is shorter.
 const LINE_BYTES_MAX: usize = 4096;
 /// The last lines, kept for the message of a failure.
 const LINES_KEPT: usize = 200;
-/// How long the last lines of a dead engine may take to arrive. They are in the pipe already, unless something that it
-/// left behind holds the pipe open.
-const LAST_LINES_WITHIN: Duration = Duration::from_secs(1);
 
 /// The last lines of an engine.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tail {
     lines: Mutex<VecDeque<String>>,
-    /// Closed when no more lines can come.
-    open: Semaphore,
-}
-
-impl Default for Tail {
-    fn default() -> Self {
-        Self { lines: Mutex::default(), open: Semaphore::new(0) }
-    }
 }
 
 impl Tail {
@@ -37,17 +23,6 @@ impl Tail {
             lines.pop_front();
         }
         lines.push_back(line);
-    }
-
-    /// No more lines will come.
-    pub fn close(&self) {
-        self.open.close();
-    }
-
-    /// Waits, not for long, until no more lines can come.
-    pub async fn complete(&self) {
-        // The semaphore never has a permit: waiting for one ends when it is closed.
-        let _ = timeout(LAST_LINES_WITHIN, self.open.acquire()).await;
     }
 
     /// The lines, oldest first.
@@ -118,14 +93,12 @@ mod tests {
         assert_eq!(lines_of(&long).await, [&"x".repeat(LINE_BYTES_MAX), "next"]);
     }
 
-    #[tokio::test]
-    async fn the_tail_keeps_the_last_lines() {
+    #[test]
+    fn the_tail_keeps_the_last_lines() {
         let tail = Tail::default();
         for number in 0..LINES_KEPT + 3 {
             tail.push(number.to_string());
         }
-        tail.close();
-        tail.complete().await;
         let lines = tail.lines();
         assert_eq!((lines.len(), lines[0].as_str()), (LINES_KEPT, "3"));
     }

@@ -82,10 +82,13 @@ fn put(store: &Store, bytes: Vec<u8>) -> Artifact {
     artifact
 }
 
+/// The way to the worker, until one of both ends the session.
+type Orders = Arc<Mutex<Option<mpsc::Sender<Result<ToWorker, Status>>>>>;
+
 /// The coordinator's end of a session. Dropping it ends the session.
 pub struct Session {
     pub hello: Hello,
-    orders: mpsc::Sender<Result<ToWorker, Status>>,
+    orders: Orders,
     told: mpsc::UnboundedReceiver<Message>,
     heartbeats: mpsc::UnboundedReceiver<()>,
     store: Store,
@@ -93,7 +96,7 @@ pub struct Session {
 
 impl Session {
     pub async fn order(&self, order: Order) {
-        self.orders.send(Ok(ToWorker { message: Some(order) })).await.unwrap();
+        send(&self.orders, order).await;
     }
 
     /// Grants a training task whose job is the script.
@@ -182,6 +185,20 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.orders.lock().unwrap().take();
+    }
+}
+
+/// An order to a worker that has left is lost.
+async fn send(orders: &Orders, order: Order) {
+    let orders = orders.lock().unwrap().clone();
+    if let Some(orders) = orders {
+        let _ = orders.send(Ok(ToWorker { message: Some(order) })).await;
+    }
+}
+
 pub fn key(task: &str) -> LeaseKey {
     LeaseKey { task: task.to_owned(), attempt: 1 }
 }
@@ -208,7 +225,8 @@ impl Workers for Reception {
         let welcome = Order::Welcome(Welcome { heartbeat_ms: 20, lease_ms });
         orders.send(Ok(ToWorker { message: Some(welcome) })).await.unwrap();
         let ((tell, told), (beat, heartbeats)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-        let answers = orders.downgrade();
+        let orders = Orders::new(Mutex::new(Some(orders)));
+        let answers = Arc::clone(&orders);
         tokio::spawn(async move {
             while let Ok(Some(FromWorker { message: Some(message) })) = inbound.message().await {
                 if !matches!(message, Message::Heartbeat(_)) {
@@ -216,10 +234,11 @@ impl Workers for Reception {
                     continue;
                 }
                 let _ = beat.send(());
-                if let Some(orders) = answers.upgrade().filter(|_| renewing) {
-                    let _ = orders.send(Ok(ToWorker { message: Some(Order::Renewed(Renewed {})) })).await;
+                if renewing {
+                    send(&answers, Order::Renewed(Renewed {})).await;
                 }
             }
+            answers.lock().unwrap().take();
         });
         let session = Session { hello, orders, told, heartbeats, store: Arc::clone(&self.store) };
         self.opened.send(session).await.unwrap();
