@@ -1,15 +1,14 @@
 //! The command line as a whole.
 
 use crate::commands::{cancel, completions, export, get, logs, predict, report, run, schema, up, validate};
-use crate::coordinator::Address;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 const AFTER_HELP: &str = "\
 A first session, in two terminals:
-  tutti up                        start a coordinator and two workers on this machine
-  tutti run deploy/jobs/fashion-mnist.yaml    train, average and combine; then print the report
-  tutti predict fashion-mnist-1 --images IMAGES    ask the ensemble
+  tutti up                                         start a coordinator and two workers here
+  tutti run deploy/jobs/fashion-mnist.yaml         train, average, combine; print the report
+  tutti predict fashion-mnist-1 --images FILE      ask the ensemble
 
 Exit codes: 0 done, 1 the job or the command failed, 2 wrong usage or an invalid job file, 130 interrupted.";
 
@@ -17,8 +16,6 @@ Exit codes: 0 done, 1 the job or the command failed, 2 wrong usage or an invalid
 #[derive(Debug, Parser)]
 #[command(name = "tutti", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Arguments {
-    #[command(flatten)]
-    address: Address,
     #[command(subcommand)]
     command: Command,
 }
@@ -44,18 +41,17 @@ impl Arguments {
     /// # Errors
     /// What went wrong, in words for the user; [`crate::exit`] knows the exit code.
     pub async fn execute(self) -> Result<()> {
-        let address = &self.address;
         match self.command {
             Command::Up(args) => up::execute(args).await,
-            Command::Run(args) => run::execute(args, address).await,
+            Command::Run(args) => run::execute(args).await,
             Command::Validate(args) => validate::execute(&args),
             Command::Schema(args) => schema::execute(&args),
-            Command::Get(args) => get::execute(args, address).await,
-            Command::Logs(args) => logs::execute(args, address).await,
-            Command::Cancel(args) => cancel::execute(args, address).await,
-            Command::Report(args) => report::execute(args, address).await,
-            Command::Export(args) => export::execute(args, address).await,
-            Command::Predict(args) => predict::execute(args, address).await,
+            Command::Get(args) => get::execute(args).await,
+            Command::Logs(args) => logs::execute(args).await,
+            Command::Cancel(args) => cancel::execute(args).await,
+            Command::Report(args) => report::execute(args).await,
+            Command::Export(args) => export::execute(args).await,
+            Command::Predict(args) => predict::execute(args).await,
             Command::Completions(args) => completions::execute(&args),
         }
     }

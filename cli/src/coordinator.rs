@@ -23,8 +23,8 @@ const START_ONE: &str = "start one with `tutti up`, or name another with --coord
 /// How a command finds the coordinator.
 #[derive(Debug, clap::Args)]
 pub struct Address {
-    /// The coordinator, as HOST:PORT. Without it, the one that `tutti up` started in this folder (./.tutti/endpoint).
-    #[arg(long, global = true, env = "TUTTI_COORDINATOR", value_name = "HOST:PORT", hide_env_values = true)]
+    /// Where the coordinator listens [default: what `tutti up` wrote to ./.tutti/endpoint].
+    #[arg(long, global = true, env = "TUTTI_COORDINATOR", value_name = "HOST:PORT")]
     coordinator: Option<String>,
 }
 

@@ -59,7 +59,7 @@ impl From<v1::Job> for Job {
 pub struct Member {
     pub index: u32,
     pub name: String,
-    pub seed: u64,
+    pub seed: Option<u64>,
     /// `planned`, `training`, `trained` or `evaluated`.
     pub state: String,
     pub digest: Option<String>,

@@ -9,11 +9,13 @@ use proto::v1::CancelRequest;
 pub struct Args {
     /// The job's name, as `tutti get jobs` shows it.
     job: String,
+    #[command(flatten)]
+    address: Address,
 }
 
 /// Cancels the job.
-pub async fn execute(args: Args, address: &Address) -> Result<()> {
-    let coordinator = Coordinator::find(address).await?;
+pub async fn execute(args: Args) -> Result<()> {
+    let coordinator = Coordinator::find(&args.address).await?;
     coordinator.jobs().cancel(CancelRequest { job: args.job.clone() }).await.map_err(coordinator::refused)?;
     println!("job {} is cancelled", args.job);
     Ok(())

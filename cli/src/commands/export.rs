@@ -25,6 +25,8 @@ pub struct Args {
     /// The folder. It is made where it is missing; files of the same names are replaced.
     #[arg(long, value_name = "FOLDER")]
     to: PathBuf,
+    #[command(flatten)]
+    address: Address,
 }
 
 /// `manifest.json`: what lies beside it.
@@ -54,8 +56,8 @@ pub struct Exported {
 }
 
 /// Downloads the models, checks them, and writes the manifest last.
-pub async fn execute(args: Args, address: &Address) -> Result<()> {
-    let coordinator = Coordinator::find(address).await?;
+pub async fn execute(args: Args) -> Result<()> {
+    let coordinator = Coordinator::find(&args.address).await?;
     let request = DescribeModelsRequest { job: args.job.clone(), what: args.what.clone() };
     let reply = coordinator.jobs().describe_models(request).await.map_err(coordinator::refused)?.into_inner();
     fs::create_dir_all(&args.to).with_context(|| format!("cannot make {}", args.to.display()))?;

@@ -16,6 +16,8 @@ pub struct Args {
     /// A table, or JSON of a documented shape.
     #[arg(long, short, global = true, value_enum, default_value_t)]
     output: Output,
+    #[command(flatten)]
+    address: Address,
 }
 
 #[derive(Debug, Subcommand)]
@@ -37,8 +39,8 @@ enum What {
 }
 
 /// Asks for the list and prints it.
-pub async fn execute(args: Args, address: &Address) -> Result<()> {
-    let coordinator = Coordinator::find(address).await?;
+pub async fn execute(args: Args) -> Result<()> {
+    let coordinator = Coordinator::find(&args.address).await?;
     match args.what {
         What::Jobs => print(jobs(&coordinator).await?, args.output, jobs_table),
         What::Members { job } => print(members(&coordinator, job).await?, args.output, members_table),

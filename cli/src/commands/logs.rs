@@ -14,11 +14,13 @@ pub struct Args {
     /// Go on with it as it grows, until the job ends.
     #[arg(long, short)]
     follow: bool,
+    #[command(flatten)]
+    address: Address,
 }
 
 /// Prints line by line, as they come.
-pub async fn execute(args: Args, address: &Address) -> Result<()> {
-    let coordinator = Coordinator::find(address).await?;
+pub async fn execute(args: Args) -> Result<()> {
+    let coordinator = Coordinator::find(&args.address).await?;
     let request = LogsRequest { job: args.job, follow: args.follow };
     let mut lines = coordinator.jobs().logs(request).await.map_err(coordinator::refused)?.into_inner();
     let mut out = std::io::stdout();

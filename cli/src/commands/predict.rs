@@ -30,14 +30,16 @@ pub struct Args {
     /// Pictures and words, or JSON of a documented shape.
     #[arg(long, short, value_enum, default_value_t)]
     output: Output,
+    #[command(flatten)]
+    address: Address,
 }
 
 /// Asks and prints the answers.
-pub async fn execute(args: Args, address: &Address) -> Result<()> {
+pub async fn execute(args: Args) -> Result<()> {
     let all = pictures::read(&args.images, args.labels.as_deref())?;
     let picked = if args.pick.is_empty() { (0..args.first.min(all.images.count)).collect() } else { args.pick };
     let asked = all.pick(&picked)?;
-    let coordinator = Coordinator::find(address).await?;
+    let coordinator = Coordinator::find(&args.address).await?;
     let given = ask(&coordinator, &args.job, &asked.images).await?;
     match args.output {
         Output::Json => print_json(&in_json(&picked, &asked, &given))?,

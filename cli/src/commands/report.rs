@@ -14,11 +14,13 @@ pub struct Args {
     /// A table, or JSON of a documented shape.
     #[arg(long, short, value_enum, default_value_t)]
     output: Output,
+    #[command(flatten)]
+    address: Address,
 }
 
 /// Asks for the report and prints it.
-pub async fn execute(args: Args, address: &Address) -> Result<()> {
-    let coordinator = Coordinator::find(address).await?;
+pub async fn execute(args: Args) -> Result<()> {
+    let coordinator = Coordinator::find(&args.address).await?;
     let report = follow::report(&coordinator, &args.job).await?;
     match args.output {
         Output::Json => print_json(&report)?,

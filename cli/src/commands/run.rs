@@ -23,12 +23,14 @@ pub struct Args {
     /// Print the job's name and return at once.
     #[arg(long)]
     detach: bool,
+    #[command(flatten)]
+    address: Address,
 }
 
 /// Submits the job and waits for it.
-pub async fn execute(args: Args, address: &Address) -> Result<()> {
+pub async fn execute(args: Args) -> Result<()> {
     let job = job_file::read(&args.file, &args.overrides)?;
-    let coordinator = Coordinator::find(address).await?;
+    let coordinator = Coordinator::find(&args.address).await?;
     let mut signals = Signals::listen()?;
     let id = follow::submit(&coordinator, &job).await?;
     if args.detach {

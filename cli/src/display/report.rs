@@ -168,7 +168,7 @@ pub mod tests {
     #[test]
     fn the_whole_report() {
         let expected = "
-               ──────── validation ────────  ─────────── test ───────────
+               ───────── validation ─────────  ──────────── test ────────────
 model          acc. %     NLL   Brier     ECE  acc. %     NLL   Brier     ECE
 seed-0          87.00  0.1300  0.2600  0.0125   88.00  0.1200  0.2400  0.0125
 seed-1          89.00  0.1100  0.2200  0.0125   90.00  0.1000  0.2000  0.0125
@@ -197,7 +197,7 @@ The members' weights: seed-0 0.250, seed-1 0.250, snapshot-2 0.500.";
             row.validation = None;
         }
         let expected = "
-               ─────────── test ───────────
+               ──────────── test ────────────
 model          acc. %     NLL   Brier     ECE
 seed-0          88.00  0.1200  0.2400  0.0125
 
