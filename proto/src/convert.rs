@@ -2,6 +2,7 @@
 
 mod model;
 mod task;
+mod view;
 
 use tonic::Status;
 
