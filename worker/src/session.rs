@@ -9,6 +9,7 @@ use proto::v1::from_worker::Message;
 use proto::v1::to_worker::Message as Order;
 use proto::v1::workers_client::WorkersClient;
 use proto::v1::{Drained, FromWorker, Heartbeat, Hello, ToWorker, Welcome, WorkerSlot};
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -143,7 +144,7 @@ impl Session {
     /// Keeps the session until it breaks or the worker is told to stop. Either way no task is at work afterwards.
     async fn keep(mut self, crew: &mut Crew, shutdown: Pin<&mut impl Future<Output = ()>>) -> End {
         crew.attach(&self.outbox).await;
-        let end = self.serve(crew, shutdown).await;
+        let Err(end) = self.serve(crew, shutdown).await;
         match end {
             End::Stopped => self.drain(crew).await,
             End::Lost(_) | End::Refused(_) => crew.detach().await,
@@ -151,36 +152,38 @@ impl Session {
         end
     }
 
-    async fn serve(&mut self, crew: &mut Crew, mut shutdown: Pin<&mut impl Future<Output = ()>>) -> End {
+    async fn serve(
+        &mut self,
+        crew: &mut Crew,
+        mut shutdown: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Infallible, End> {
         loop {
-            let served = tokio::select! {
-                () = shutdown.as_mut() => return End::Stopped,
-                () = sleep_until(self.fence.falls()) => return End::Lost("no heartbeat was answered in time".to_owned()),
-                now = self.heartbeat.tick() => Ok(self.beat(now)),
+            tokio::select! {
+                () = shutdown.as_mut() => return Err(End::Stopped),
+                () = sleep_until(self.fence.falls()) => return Err(End::Lost("no heartbeat was answered in time".to_owned())),
+                now = self.heartbeat.tick() => self.beat(now),
                 message = self.inbound.message() => match message {
-                    Ok(Some(ToWorker { message: Some(order) })) => self.obey(order, crew),
+                    Ok(Some(ToWorker { message: Some(order) })) => self.obey(order, crew)?,
                     // An order that this version does not know.
-                    Ok(Some(ToWorker { message: None })) => Ok(()),
-                    Ok(None) => return End::Lost("the coordinator ended the session".to_owned()),
-                    Err(status) => return End::Lost(status.message().to_owned()),
+                    Ok(Some(ToWorker { message: None })) => {}
+                    Ok(None) => return Err(End::Lost("the coordinator ended the session".to_owned())),
+                    Err(status) => return Err(End::Lost(status.message().to_owned())),
                 },
-            };
-            if let Err(overrun) = served {
-                return overrun.into();
             }
         }
     }
 
     fn obey(&mut self, order: Order, crew: &mut Crew) -> Result<(), Overrun> {
         match order {
-            Order::Welcome(_) => Ok(()),
-            Order::Renewed(_) => Ok(self.fence.renewed()),
-            Order::Lease(lease) => crew.grant(lease),
-            Order::Revoke(revoke) => crew.revoke(revoke.key.unwrap_or_default()),
-            Order::Host(host) => crew.host(host),
-            Order::Unhost(unhost) => crew.unhost(unhost.predictor),
-            Order::Predict(predict) => Ok(crew.predict(predict, &self.outbox)),
+            Order::Welcome(_) => {}
+            Order::Renewed(_) => self.fence.renewed(),
+            Order::Lease(lease) => crew.grant(lease)?,
+            Order::Revoke(revoke) => crew.revoke(revoke.key.unwrap_or_default())?,
+            Order::Host(host) => crew.host(host)?,
+            Order::Unhost(unhost) => crew.unhost(unhost.predictor)?,
+            Order::Predict(predict) => crew.predict(predict, &self.outbox),
         }
+        Ok(())
     }
 
     /// Sends a heartbeat, unless the network has not even taken the last one.
