@@ -210,11 +210,10 @@ fn check_width(rates: &LearningRates, arena: &Arena) -> Result<(), NetworkError>
     })
 }
 
-/// Moves a running exponential mean of the states towards `state`. The decay warms up as (1 + n) / (10 + n) after n
-/// updates, so that the mean soon forgets the random start. Counters are copied.
-pub fn ema_update(mean: &mut State, state: &State, decay: f64, updates: u64) -> Result<(), TchError> {
-    let warm = (1.0 + updates as f64) / (10.0 + updates as f64);
-    blend(mean, state, 1.0 - decay.min(warm))
+/// Moves a running exponential mean of the states towards `state` and keeps the part `kept` of the old mean, as
+/// `ensemble::average::ema_decay` says. Counters are copied.
+pub fn ema_update(mean: &mut State, state: &State, kept: f64) -> Result<(), TchError> {
+    blend(mean, state, 1.0 - kept)
 }
 
 /// Adds one more state to a running mean of equal weights over `count` states before. Counters are copied.

@@ -4,6 +4,7 @@
 mod support;
 
 use engine::nn::Network;
+use ensemble::average::ema_decay;
 use engine::optimizer::{LearningRates, Optimizer, ema_update, swa_update};
 use ensemble::job::Precision;
 use serde_json::{Value, json};
@@ -112,7 +113,7 @@ fn swa_is_the_arithmetic_mean_and_ema_warms_up() {
     let mut ema = states[0].duplicate().unwrap();
     let mut expected = states[0].parameters.to_kind(Kind::Double);
     for (update, state) in states.iter().enumerate() {
-        ema_update(&mut ema, state, 0.2, update as u64).unwrap();
+        ema_update(&mut ema, state, ema_decay(0.2, true, update as u64)).unwrap();
         let decay = f64::min(0.2, (1.0 + update as f64) / (10.0 + update as f64));
         expected = expected * decay + state.parameters.to_kind(Kind::Double) * (1.0 - decay);
     }

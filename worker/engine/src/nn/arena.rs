@@ -117,6 +117,11 @@ impl Arena {
         &self.layout
     }
 
+    /// Whether there are running statistics, which an average of weights does not have.
+    pub fn has_statistics(&self) -> bool {
+        !self.layout.statistics.is_empty()
+    }
+
     /// All parameters: f32, flat.
     pub fn parameters(&self) -> &Tensor {
         &self.state.parameters

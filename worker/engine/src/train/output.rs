@@ -1,0 +1,192 @@
+//! What a pack writes: checkpoints and models, one file a run.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ensemble::run::{Goal, ModelKind};
+use tch::Kind;
+
+use super::pack::Pack;
+use super::stopping::branch_step;
+use crate::artifact::Tensors;
+use crate::checkpoint::{Best, Checkpoint};
+use crate::error::TaskError;
+use crate::event::{Event, Listener};
+use crate::model_file::{self, Card, Interface};
+
+/// Long epochs are not lost whole.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
+
+impl Pack {
+    /// Checkpoints at the end of each epoch but the last, after which the models follow at once, and now and then.
+    pub(super) fn write_due_checkpoints(&mut self, listener: &mut dyn Listener) -> Result<(), TaskError> {
+        let is_due = self.is_epoch_end() || self.checkpointed.0.elapsed() >= CHECKPOINT_EVERY;
+        if is_due && self.step < self.steps() { self.write_checkpoints(listener) } else { Ok(()) }
+    }
+
+    /// One checkpoint for each run that goes on, unless nothing has happened since the last.
+    pub(super) fn write_checkpoints(&mut self, listener: &mut dyn Listener) -> Result<(), TaskError> {
+        if self.checkpointed.1 == self.step {
+            return Ok(());
+        }
+        self.checkpointed = (Instant::now(), self.step);
+        for place in (0..self.members.len()).filter(|&place| !self.members[place].is_done) {
+            self.write_checkpoint(place, None, listener)?;
+        }
+        Ok(())
+    }
+
+    /// The checkpoints that other runs branch from, exactly where they do.
+    pub(super) fn write_branches(&mut self, listener: &mut dyn Listener) -> Result<(), TaskError> {
+        for place in (0..self.members.len()).filter(|&place| !self.members[place].is_done) {
+            let points = self.members[place].run.branch_points.clone();
+            for (branch, part) in (0..).zip(points) {
+                if branch_step(part, self.steps()) == self.step {
+                    self.write_checkpoint(place, Some(branch), listener)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_checkpoint(
+        &self,
+        place: usize,
+        branch: Option<u32>,
+        listener: &mut dyn Listener,
+    ) -> Result<(), TaskError> {
+        let run = self.members[place].run.index;
+        let suffix = branch.map(|branch| format!("-branch-{branch}")).unwrap_or_default();
+        let path = self.path(place, &format!("step-{}{suffix}.checkpoint", self.step));
+        let checkpoint = self.checkpoint_of(place)?;
+        self.check_finite(place, &checkpoint.model)?;
+        checkpoint.write(&path)?;
+        listener.tell(Event::Checkpoint { run, step: self.step, branch, path });
+        Ok(())
+    }
+
+    fn checkpoint_of(&self, place: usize) -> Result<Checkpoint, TaskError> {
+        let (arena, member) = (self.network.arena(), &self.members[place]);
+        let best = member.best.as_ref().map(|best| Best { tensors: shallow(&best.tensors), ..*best });
+        Ok(Checkpoint {
+            run: member.run.clone(),
+            step: self.step,
+            model: arena.state_of(place)?,
+            optimizer: self.optimizer.state_of(arena, place)?,
+            averages: self.averages.of(&self.network, place)?,
+            swa_count: self.averages.swa_count(),
+            best,
+            is_done: member.is_done,
+        })
+    }
+
+    /// The models of those runs whose learning-rate cycle ends here.
+    pub(super) fn write_snapshots(&mut self, listener: &mut dyn Listener) -> Result<(), TaskError> {
+        for place in 0..self.members.len() {
+            let member = &self.members[place];
+            let Goal::Snapshots { keep_last } = member.run.goal else { continue };
+            let Some(cycle) = member.schedule.cycle_ended(self.step) else { continue };
+            let cycles = member.schedule.cycle_ends().count() as u32;
+            if cycle + keep_last >= cycles {
+                let tensors = self.network.arena().state_of(place)?;
+                self.write_model(place, ModelKind::Snapshot { cycle }, &tensors, self.step, listener)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The models of all runs that have come to their end.
+    pub(super) fn write_models_of_the_end(&mut self, listener: &mut dyn Listener) -> Result<(), TaskError> {
+        (0..self.members.len()).try_for_each(|place| self.end_member(place, listener))
+    }
+
+    /// Writes a run's models, and a last checkpoint if the pack goes on: should the task be lost, the run stays done.
+    pub(super) fn end_member(&mut self, place: usize, listener: &mut dyn Listener) -> Result<(), TaskError> {
+        if self.members[place].is_done {
+            return Ok(());
+        }
+        let current = self.network.arena().state_of(place)?;
+        if self.members[place].run.goal == Goal::Final {
+            match &self.members[place].best {
+                Some(best) => self.write_model(place, ModelKind::Final, &best.tensors, best.step, listener)?,
+                None => self.write_model(place, ModelKind::Final, &current, self.step, listener)?,
+            }
+        }
+        for (index, parameters) in self.averages.of(&self.network, place)? {
+            let tensors = with_parameters(&current, parameters);
+            self.write_model(place, ModelKind::Average { index }, &tensors, self.step, listener)?;
+        }
+        self.members[place].is_done = true;
+        if self.step < self.steps() { self.write_checkpoint(place, None, listener) } else { Ok(()) }
+    }
+
+    fn write_model(
+        &self,
+        place: usize,
+        kind: ModelKind,
+        tensors: &Tensors,
+        step: u64,
+        listener: &mut dyn Listener,
+    ) -> Result<(), TaskError> {
+        self.check_finite(place, tensors)?;
+        let member = &self.members[place];
+        let card = Card {
+            job: self.job.name.clone(),
+            run: member.run.clone(),
+            kind,
+            step,
+            data_digest: self.data.digest.clone(),
+            interface: Interface {
+                model: member.run.model.clone(),
+                classes: self.data.classes,
+                shape: self.data.shape,
+                normalization: member.normalization.clone(),
+            },
+        };
+        let path = self.path(place, &file_stem(kind));
+        model_file::write(&path, tensors, &card)?;
+        let batch_norm = self.network.arena().has_statistics();
+        listener.tell(Event::Model { run: member.run.index, kind, batch_norm, path });
+        Ok(())
+    }
+
+    fn path(&self, place: usize, stem: &str) -> PathBuf {
+        self.scratch.join(format!("run-{}-{stem}.safetensors", self.members[place].run.index))
+    }
+
+    /// The last step's loss may have been finite and its update not.
+    fn check_finite(&self, place: usize, tensors: &Tensors) -> Result<(), TaskError> {
+        for (_, tensor) in tensors {
+            if tensor.f_isfinite()?.f_all()?.f_to_kind(Kind::Int64)?.f_int64_value(&[])? == 0 {
+                let member = &self.members[place];
+                let (run, rate) = (member.run.name.clone(), member.schedule.at(self.step.saturating_sub(1)));
+                return Err(TaskError::Diverged { run, loss: f64::NAN, step: self.step, rate });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn file_stem(kind: ModelKind) -> String {
+    match kind {
+        ModelKind::Final => "final".to_owned(),
+        ModelKind::Snapshot { cycle } => format!("snapshot-{cycle}"),
+        ModelKind::Average { index } => format!("average-{index}"),
+    }
+}
+
+/// An average's parameters with the buffers of the run: those of a model with batch norm are recomputed by a task of
+/// their own.
+fn with_parameters(current: &Tensors, parameters: Tensors) -> Tensors {
+    let mut tensors = shallow(current);
+    for (name, average) in parameters {
+        if let Some((_, tensor)) = tensors.iter_mut().find(|(known, _)| *known == name) {
+            *tensor = average;
+        }
+    }
+    tensors
+}
+
+fn shallow(tensors: &Tensors) -> Tensors {
+    tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+}
