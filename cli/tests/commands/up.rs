@@ -1,0 +1,165 @@
+//! `tutti up`: its children start, are watched, and never outlive it. The programs beside it are shell scripts here, so
+//! that only the starting and stopping is tested.
+
+use super::{assert_fails, stderr};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Says that it is ready, and ends on SIGTERM with a note of having done so.
+const OBEDIENT: &str = "trap 'echo stopped >>\"$0.stopped\"; exit 0' TERM";
+const COORDINATOR_READY: &str = "echo 'listening on http://127.0.0.1:7'";
+const WORKER_READY: &str = "echo \"joined $*\"";
+/// Waits for ever, and for signals meanwhile.
+const WAIT: &str = "while :; do sleep 0.05; done";
+
+/// A folder with `tutti` and the two programs that it starts.
+struct Stage {
+    folder: tempfile::TempDir,
+}
+
+impl Stage {
+    fn new(coordinator: &[&str], worker: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::hard_link(env!("CARGO_BIN_EXE_tutti"), folder.path().join("tutti"))
+            .or_else(|_| fs::copy(env!("CARGO_BIN_EXE_tutti"), folder.path().join("tutti")).map(|_| ()))
+            .unwrap();
+        script(&folder.path().join("tutti-coordinator"), coordinator);
+        script(&folder.path().join("tutti-worker"), worker);
+        Self { folder }
+    }
+
+    fn obedient() -> Self {
+        Self::new(&[OBEDIENT, COORDINATOR_READY, WAIT], &[OBEDIENT, WORKER_READY, WAIT])
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.path("tutti"));
+        command.arg("up").current_dir(self.folder.path()).stderr(Stdio::piped()).env_remove("TUTTI_DATA_DIR");
+        command
+    }
+
+    /// Starts the cluster and waits until it says that it is ready.
+    fn up(&self) -> Up {
+        let mut child = self.command().spawn().unwrap();
+        let mut messages = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        messages.read_line(&mut line).unwrap();
+        assert!(line.contains("are ready"), "{line}");
+        Up { child, messages }
+    }
+
+    /// The processes that run one of the stage's scripts. Each leads a process group; what it forks does not.
+    fn children(&self) -> Vec<u32> {
+        let ours = self.folder.path().to_str().unwrap();
+        let processes =
+            fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        let runs_script = |pid: &u32| {
+            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let leads_group = status.split(' ').nth(4) == Some(&pid.to_string());
+            line.contains(ours) && line.contains("/tutti-") && leads_group
+        };
+        processes.filter(runs_script).collect()
+    }
+}
+
+struct Up {
+    child: Child,
+    messages: BufReader<std::process::ChildStderr>,
+}
+
+impl Up {
+    fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+}
+
+fn signal(pid: u32, name: &str) {
+    assert!(Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap().success());
+}
+
+fn script(path: &Path, lines: &[&str]) {
+    fs::write(path, format!("#!/bin/sh\n{}\n", lines.join("\n"))).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_cluster_comes_up_and_stops_cleanly() {
+    for name in ["INT", "TERM"] {
+        let stage = Stage::obedient();
+        let mut up = stage.up();
+        assert_eq!(fs::read_to_string(stage.path(".tutti/endpoint")).unwrap(), "127.0.0.1:7\n");
+        assert_eq!(stage.children().len(), 3);
+        up.signal(name);
+        assert!(up.child.wait().unwrap().success());
+        assert!(stage.children().is_empty());
+        assert_eq!(fs::read_to_string(stage.path("tutti-worker.stopped")).unwrap().lines().count(), 2);
+        assert!(stage.path("tutti-coordinator.stopped").exists());
+        assert!(!stage.path(".tutti/endpoint").exists());
+    }
+}
+
+#[test]
+fn nothing_is_left_behind_when_it_is_killed() {
+    let stage = Stage::obedient();
+    let mut up = stage.up();
+    up.signal("KILL");
+    up.child.wait().unwrap();
+    while !stage.children().is_empty() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_folder_in_use_is_refused() {
+    let stage = Stage::obedient();
+    let mut up = stage.up();
+    let second = stage.command().output().unwrap();
+    assert_fails(&second, 1, &["another `tutti up` (process", ".tutti", "--data-dir"]);
+    up.signal("TERM");
+    up.child.wait().unwrap();
+}
+
+#[test]
+fn a_program_that_cannot_start_is_named_with_its_last_words() {
+    let stage = Stage::new(&["echo 'port 7 is taken' >&2", "exit 3"], &[]);
+    let output = stage.command().output().unwrap();
+    assert_fails(&output, 1, &["coordinator ended (exit status: 3)", "coordinator.log", "port 7 is taken"]);
+    fs::remove_file(stage.path("tutti-coordinator")).unwrap();
+    assert_fails(&stage.command().output().unwrap(), 1, &["cannot start", "tutti-coordinator", "`make build`"]);
+}
+
+#[test]
+fn a_dead_worker_is_announced_and_the_last_one_ends_it() {
+    let stage = Stage::obedient();
+    let mut up = stage.up();
+    let workers = stage
+        .children()
+        .into_iter()
+        .filter(|pid| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap().contains("tutti-worker"));
+    for pid in workers.collect::<Vec<_>>() {
+        signal(pid, "KILL");
+    }
+    assert_eq!(up.child.wait().unwrap().code(), Some(1));
+    let mut messages = String::new();
+    std::io::Read::read_to_string(&mut up.messages, &mut messages).unwrap();
+    assert!(messages.contains("the other workers take over its tasks"), "{messages}");
+    assert!(messages.contains("error: worker-") && messages.contains("signal: 9"), "{messages}");
+    assert!(stage.children().is_empty());
+}
+
+#[test]
+fn an_invalid_job_is_refused_before_anything_starts() {
+    let stage = Stage::obedient();
+    fs::write(stage.path("job.yaml"), "name: x\n").unwrap();
+    let output = stage.command().args(["--run", "job.yaml"]).output().unwrap();
+    assert_fails(&output, 2, &["job.yaml is no valid job file"]);
+    assert!(!stage.path(".tutti").exists(), "{}", stderr(&output));
+}
