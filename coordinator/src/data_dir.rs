@@ -19,7 +19,9 @@ pub enum DataDirError {
     #[error("another coordinator uses {0}; stop it, or name another folder with --data-dir")]
     InUse(PathBuf),
     /// It cannot be made or written to.
-    #[error("cannot write to the data folder {path}: {error}; make it writable for this user, or name another with --data-dir")]
+    #[error(
+        "cannot write to the data folder {path}: {error}; make it writable for this user, or name another with --data-dir"
+    )]
     Unwritable {
         /// The folder.
         path: PathBuf,
@@ -35,7 +37,8 @@ impl DataDir {
         for folder in [root.to_owned(), root.join("artifacts"), root.join("logs")] {
             fs::create_dir_all(folder).map_err(unwritable)?;
         }
-        let lock = File::options().create(true).truncate(false).write(true).open(root.join("lock")).map_err(unwritable)?;
+        let lock =
+            File::options().create(true).truncate(false).write(true).open(root.join("lock")).map_err(unwritable)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { root: root.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(root.to_owned())),

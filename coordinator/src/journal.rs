@@ -1,6 +1,6 @@
 //! The journal: the coordinator's ordered record of everything that changed its state.
 //!
-//! A [`Command`] enters once it was applied and before anybody hears of it; the driver's page says why that order holds.
+//! A [`Command`] enters once it was applied and before anybody hears of it; the page of [`crate::driver`] says why.
 //! Replaying the entries in order, each at its own time, rebuilds the cluster exactly.
 
 mod sqlite;
@@ -8,26 +8,15 @@ mod sqlite;
 pub use sqlite::SqliteJournal;
 
 use ensemble::cluster::{Command, Millis};
-use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// One record.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One record: a command that was accepted, and when.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// When it happened, by the coordinator's clock.
+    /// When it was applied, by the coordinator's clock.
     pub at: Millis,
     /// What happened.
-    pub event: Event,
-}
-
-/// What a journal remembers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Event {
-    /// A command that was accepted.
-    Command(Box<Command>),
-    /// Time passed, and something followed from it.
-    Tick,
+    pub command: Command,
 }
 
 /// Where entries are kept. SQLite is the one journal today; a database that several coordinators share is the next.

@@ -1,2 +1,53 @@
-//! x.
-fn main() {}
+//! `tutti-coordinator`: flags in, signals out. Everything else is in the library.
+
+use anyhow::Context;
+use clap::Parser;
+use coordinator::listen::listen;
+use coordinator::{Coordinator, Settings};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// The control plane of Tutti: takes jobs, hands out tasks, keeps checkpoints, averages, combines and serves.
+#[derive(Parser, Debug)]
+#[command(name = "tutti-coordinator", version)]
+struct Flags {
+    /// Where to listen. Port 0 takes a free one, which is printed.
+    #[arg(long, env = "TUTTI_LISTEN", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// The folder of the journal, the artifacts and the logs.
+    #[arg(long, env = "TUTTI_DATA_DIR", default_value = ".tutti/coordinator")]
+    data_dir: PathBuf,
+    /// How often workers say that they are alive, in milliseconds.
+    #[arg(long, env = "TUTTI_HEARTBEAT_MS", default_value_t = 2_000)]
+    heartbeat_ms: u64,
+    /// How long a silent worker keeps its tasks, in milliseconds.
+    #[arg(long, env = "TUTTI_LEASE_MS", default_value_t = 15_000)]
+    lease_ms: u64,
+    /// Listen beyond this machine although connections are neither encrypted nor authenticated.
+    #[arg(long, env = "TUTTI_INSECURE_ALLOW_REMOTE")]
+    insecure_allow_remote: bool,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let flags = Flags::parse();
+    let filter = EnvFilter::try_from_env("TUTTI_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let mut settings = Settings::new(flags.data_dir);
+    settings.heartbeat_ms = flags.heartbeat_ms;
+    settings.cluster.lease_ms = flags.lease_ms;
+
+    let listener = listen(flags.listen, flags.insecure_allow_remote).await?;
+    let address = listener.local_addr().context("cannot learn the own address")?;
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let coordinator = Coordinator::open(settings).await?;
+    // Whoever started this waits for the line; a closed pipe means that nobody does.
+    let _ = writeln!(std::io::stdout(), "listening on http://{address}");
+    let stop = async move {
+        tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
+    };
+    Ok(coordinator.run(listener, stop).await?)
+}

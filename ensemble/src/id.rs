@@ -43,6 +43,15 @@ name_type! {
     /// A task, such as `fashion-mnist-1/train/0`.
     TaskId
 }
+
+impl TaskId {
+    /// The job that the task belongs to: what stands before the kind and the number. None for a name of another form.
+    pub fn job(&self) -> Option<JobId> {
+        let mut parts = self.0.rsplitn(3, '/');
+        parts.nth(2).map(JobId::new)
+    }
+}
+
 name_type! {
     /// A worker process, by the name it gave itself; unique in the cluster.
     WorkerId

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The statements that lead from each schema version to the next; the version is how many have been run. A journal of
 /// an earlier version is brought up to date when it is opened.
 const MIGRATIONS: &[&str] =
-    &["CREATE TABLE entries (sequence INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, event TEXT NOT NULL) STRICT"];
+    &["CREATE TABLE entries (sequence INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, command TEXT NOT NULL) STRICT"];
 
 /// Marks the file as ours, so that no other database is taken for a journal: "tuti".
 const APPLICATION_ID: i64 = 0x7475_7469;
@@ -33,10 +33,10 @@ impl SqliteJournal {
     fn append_all(&mut self, entries: &[Entry]) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         {
-            let mut insert = transaction.prepare_cached("INSERT INTO entries (at_ms, event) VALUES (?1, ?2)")?;
+            let mut insert = transaction.prepare_cached("INSERT INTO entries (at_ms, command) VALUES (?1, ?2)")?;
             for entry in entries {
-                let event = serde_json::to_string(&entry.event).expect("events are maps with string keys");
-                insert.execute(params![entry.at as i64, event])?;
+                let command = serde_json::to_string(&entry.command).expect("commands are maps with string keys");
+                insert.execute(params![entry.at as i64, command])?;
             }
         }
         transaction.commit()
@@ -50,12 +50,12 @@ impl Journal for SqliteJournal {
 
     fn replay(&mut self, each: &mut dyn FnMut(Entry) -> Result<(), ReplayError>) -> Result<(), JournalError> {
         let classify = |error| classify(&self.path, &error);
-        let query = "SELECT sequence, at_ms, event FROM entries ORDER BY sequence";
+        let query = "SELECT sequence, at_ms, command FROM entries ORDER BY sequence";
         let mut statement = self.connection.prepare(query).map_err(classify)?;
         let mut rows = statement.query([]).map_err(classify)?;
         while let Some(row) = rows.next().map_err(classify)? {
-            let (sequence, at, event) = columns(row).map_err(classify)?;
-            let replayed = read_entry(at, &event).and_then(&mut *each);
+            let (sequence, at, command) = columns(row).map_err(classify)?;
+            let replayed = read_entry(at, &command).and_then(&mut *each);
             replayed.map_err(|error| JournalError::Replay { path: self.path.clone(), sequence, error })?;
         }
         Ok(())
@@ -66,9 +66,9 @@ fn columns(row: &rusqlite::Row<'_>) -> rusqlite::Result<(i64, i64, String)> {
     Ok((row.get(0)?, row.get(1)?, row.get(2)?))
 }
 
-fn read_entry(at: i64, event: &str) -> Result<Entry, ReplayError> {
-    let event = serde_json::from_str(event).map_err(|error| ReplayError(error.to_string()))?;
-    Ok(Entry { at: at as u64, event })
+fn read_entry(at: i64, command: &str) -> Result<Entry, ReplayError> {
+    let command = serde_json::from_str(command).map_err(|error| ReplayError(error.to_string()))?;
+    Ok(Entry { at: at as u64, command })
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
@@ -128,15 +128,14 @@ fn classify(path: &Path, error: &rusqlite::Error) -> JournalError {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::Event;
     use super::*;
     use ensemble::cluster::Command;
     use ensemble::id::JobId;
     use std::fs;
 
     fn entries() -> Vec<Entry> {
-        let cancel = Command::Cancel { job: JobId::new("shapes-1") };
-        vec![Entry { at: 7, event: Event::Command(Box::new(cancel)) }, Entry { at: 9, event: Event::Tick }]
+        let cancel = |job| Command::Cancel { job: JobId::new(job) };
+        vec![Entry { at: 7, command: cancel("shapes-1") }, Entry { at: 9, command: cancel("shapes-2") }]
     }
 
     fn replayed(journal: &mut SqliteJournal) -> Vec<Entry> {
@@ -169,7 +168,11 @@ mod tests {
             let error = SqliteJournal::open(&path).unwrap_err().to_string();
             words.iter().for_each(|word| assert!(error.contains(word), "{error}"));
         };
-        check("text", &|path| fs::write(path, "no database at all, ".repeat(99)).unwrap(), &["damaged", "move it away"]);
+        check(
+            "text",
+            &|path| fs::write(path, "no database at all, ".repeat(99)).unwrap(),
+            &["damaged", "move it away"],
+        );
         check("newer", &|path| set_version(path, 2), &["schema version 2", "up to 1"]);
         check("foreign", &foreign, &["another program's"]);
         check("torn", &torn, &["damaged"]);

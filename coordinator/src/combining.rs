@@ -1,0 +1,9 @@
+//! From files of predictions to scores and reports.
+
+mod file;
+mod report;
+mod score;
+
+pub use file::{Part, Predictions, PredictionsError, read_part};
+pub use report::{PREDICTIONS_BYTES_MAX, ReportError, ReportInput, report};
+pub use score::{score, score_stored};

@@ -1,0 +1,107 @@
+//! The gRPC server: which services, and within which bounds.
+
+use crate::Shared;
+use crate::services::limits::{
+    KEEPALIVE_EVERY, KEEPALIVE_TIMEOUT, MESSAGE_BYTES_MAX, SESSION_MESSAGE_BYTES_MAX, STREAMS_PER_CONNECTION_MAX,
+    WINDOW_BYTES,
+};
+use crate::services::{Artifacts, Jobs, Predictions, Workers};
+use ensemble::id::JobId;
+use proto::v1::artifacts_server::ArtifactsServer;
+use proto::v1::jobs_server::JobsServer;
+use proto::v1::predictions_server::PredictionsServer;
+use proto::v1::workers_server::WorkersServer;
+use std::collections::BTreeSet;
+use tokio::net::TcpListener;
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+/// Why the server ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A connection could not be taken, or a service not be built.
+    #[error(transparent)]
+    Transport(#[from] tonic::transport::Error),
+    /// The descriptors do not decode.
+    #[error("reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The server's task died.
+    #[error("its task ended: {0}")]
+    Died(#[from] JoinError),
+}
+
+/// Serves until the coordinator stops and every open request has ended.
+pub(crate) async fn serve(listener: TcpListener, shared: Shared) -> Result<(), ServerError> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    tokio::spawn(report_health(health, shared.clone()));
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let jobs = JobsServer::new(Jobs::new(shared.clone()));
+    let workers = WorkersServer::new(Workers::new(shared.clone()));
+    let artifacts = ArtifactsServer::new(Artifacts::new(shared.store.clone()));
+    let predictions = PredictionsServer::new(Predictions::new(shared.clone()));
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(4 * WINDOW_BYTES)
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(jobs.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(
+            workers
+                .max_decoding_message_size(SESSION_MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(SESSION_MESSAGE_BYTES_MAX),
+        )
+        .add_service(artifacts.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(predictions.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stopped(shared.stopping))
+        .await?;
+    Ok(())
+}
+
+/// What came of the server's task.
+pub(crate) fn outcome(served: Result<Result<(), ServerError>, JoinError>) -> Result<(), ServerError> {
+    served?
+}
+
+async fn stopped(stopping: CancellationToken) {
+    stopping.cancelled().await;
+}
+
+/// Health by name: the services serve until the coordinator stops; an ensemble, named by its job, while all its members
+/// answer.
+async fn report_health(health: HealthReporter, shared: Shared) {
+    health.set_serving::<JobsServer<Jobs>>().await;
+    health.set_serving::<WorkersServer<Workers>>().await;
+    health.set_serving::<ArtifactsServer<Artifacts>>().await;
+    health.set_serving::<PredictionsServer<Predictions>>().await;
+    let (mut ready, mut known) = (shared.gateway.ready(), BTreeSet::new());
+    loop {
+        let now = ready.borrow_and_update().clone();
+        tell(&health, known.difference(&now), ServingStatus::NotServing).await;
+        tell(&health, now.difference(&known), ServingStatus::Serving).await;
+        known = now;
+        tokio::select! {
+            changed = ready.changed() => if changed.is_err() { return },
+            () = shared.stopping.cancelled() => break,
+        }
+    }
+    tell(&health, known.iter(), ServingStatus::NotServing).await;
+    health.set_service_status("", ServingStatus::NotServing).await;
+}
+
+async fn tell(health: &HealthReporter, jobs: impl Iterator<Item = &JobId>, status: ServingStatus) {
+    for job in jobs {
+        health.set_service_status(job.as_str(), status).await;
+    }
+}
