@@ -19,7 +19,7 @@ impl Problem {
     }
 
     /// The same problem, seen from the grid whose `value` caused it.
-    pub(super) fn from_grid(self, place: &str, value: &serde_json::Value) -> Self {
+    pub(super) fn seen_from_grid(self, place: &str, value: &serde_json::Value) -> Self {
         Self { path: place.to_owned(), message: format!("with `{value}`, {}: {}", self.path, self.message), ..self }
     }
 

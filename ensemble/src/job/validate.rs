@@ -237,7 +237,7 @@ fn grid(check: &mut Check, path: &str, validation: &CrossValidation, job: &Job) 
         check.that(allowed, &place, key, "only keys under `train` and `model` can vary");
         for value in values.iter().filter(|_| allowed) {
             if let Err(error) = plain.with(&[super::Override::new(key, value.clone())]) {
-                check.problems.extend(error.problems.into_iter().map(|problem| problem.from_grid(&place, value)));
+                check.problems.extend(error.problems.into_iter().map(|problem| problem.seen_from_grid(&place, value)));
             }
         }
     }
