@@ -6,8 +6,8 @@
 //! - *plain stream*: what one writes by hand, one thread, whole tensors as `f32`, summed up and scaled in `f32`;
 //! - *one thread* and *two threads*: [`Plan`] with positioned reads and writes, summed up in `f64`.
 //!
-//! Prints seconds (median, least, most), GB/s of input, the ratio to the plain stream, and the peak of resident memory
-//! while averaging. Both ways of `Plan` must give the same bytes, and the plain stream's to within its rounding.
+//! Prints seconds (median, least, most), GB/s of input, the ratio to the plain stream, processor seconds (which other
+//! programs on the machine disturb less), and the peak of resident memory while averaging. Both ways of `Plan` must give the same bytes, and the plain stream's to within its rounding.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use ensemble::average::{Dtype, Plan, read_header};
@@ -50,14 +50,21 @@ fn main() {
     let input_bytes: u64 = inputs.iter().map(|path| fs::metadata(path).unwrap().len()).sum();
 
     let mut seconds = METHODS.map(|_| Vec::new());
+    let mut busy = METHODS.map(|_| 0.0);
     let mut peaks = METHODS.map(|_| 0);
-    for _ in 0..size.rounds {
+    for round in 1..=size.rounds {
         for (at, (name, method)) in METHODS.iter().enumerate() {
             reset_peak();
+            let busy_before = processor_seconds();
             let start = Instant::now();
             method(&inputs, &folder.join(name));
             seconds[at].push(start.elapsed().as_secs_f64());
+            busy[at] += processor_seconds() - busy_before;
             peaks[at] = peaks[at].max(peak_bytes());
+            if round < size.rounds {
+                // Dropped before the kernel writes it back to disk, which would cost the next one time.
+                fs::remove_file(folder.join(name)).unwrap();
+            }
         }
     }
     check(&folder);
@@ -69,11 +76,12 @@ fn main() {
     for (at, (name, _)) in METHODS.iter().enumerate() {
         let middle = median(&mut seconds[at]);
         println!(
-            "{name:<13} {middle:.3} s [{:.3} .. {:.3}]  {:.2} GB/s  {:.2} x plain  peak {:.1} MB",
+            "{name:<13} {middle:.3} s [{:.3} .. {:.3}]  {:.2} GB/s  {:.2} x plain  processor {:.3} s  peak {:.1} MB",
             seconds[at][0],
             seconds[at][size.rounds - 1],
             input_bytes as f64 / 1e9 / middle,
             middle / plain,
+            busy[at] / size.rounds as f64,
             peaks[at] as f64 / 1e6,
         );
     }
@@ -163,6 +171,13 @@ fn check(folder: &Path) {
 fn median(seconds: &mut [f64]) -> f64 {
     seconds.sort_by(f64::total_cmp);
     seconds[seconds.len() / 2]
+}
+
+/// User and system time of this process so far, in ticks of 10 ms (Linux: see proc(5)).
+fn processor_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
 }
 
 /// Forgets the peak so far (Linux: see `clear_refs` in proc(5)).

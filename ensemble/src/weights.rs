@@ -1,5 +1,10 @@
 //! How much each model counts, in a combination of predictions as in an average of weights.
 
+use std::ops::RangeInclusive;
+
+/// What weights may sum to: with these, no product of a weight and an `f32` overflows or loses digits in `f64`.
+const SUM_RANGE: RangeInclusive<f64> = 1e-100..=1e100;
+
 /// Why weights were refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InvalidWeights {
@@ -15,7 +20,7 @@ pub enum InvalidWeights {
         value: f64,
     },
     /// Weights by whose sum nothing can be divided.
-    #[error("weights sum to {0}: at least one must be positive, and the sum finite")]
+    #[error("weights sum to {0}: at least one must be positive, and the sum between 1e-100 and 1e100")]
     Sum(f64),
 }
 
@@ -42,7 +47,7 @@ impl Weights {
             return Err(InvalidWeights::Value { index, value: values[index] });
         }
         let sum: f64 = values.iter().sum();
-        if sum.is_finite() && sum > 0.0 { Ok(Self { values, sum }) } else { Err(InvalidWeights::Sum(sum)) }
+        if SUM_RANGE.contains(&sum) { Ok(Self { values, sum }) } else { Err(InvalidWeights::Sum(sum)) }
     }
 
     /// The weights as given.
@@ -50,7 +55,7 @@ impl Weights {
         &self.values
     }
 
-    /// Their sum, which is finite and positive.
+    /// Their sum, between 1e-100 and 1e100.
     pub fn sum(&self) -> f64 {
         self.sum
     }

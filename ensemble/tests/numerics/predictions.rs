@@ -255,7 +255,9 @@ fn what_does_not_fit_together_is_refused() {
     assert_eq!(combine(rule, &[&two], &uniform), Err(count));
     assert_eq!(combine(rule, &[], &uniform), Err(CombineError::Predictions(Invalid::Empty("members"))));
     assert!(Tally::new(rule, 2, 2).answer().is_err());
-    for weights in [vec![], vec![0.0, 0.0], vec![1.0, -0.5], vec![f64::NAN], vec![f64::MAX, f64::MAX]] {
+    for weights in
+        [vec![], vec![0.0, 0.0], vec![1.0, -0.5], vec![f64::NAN], vec![f64::MAX, f64::MAX], vec![1e300], vec![1e-300]]
+    {
         assert!(Weights::new(weights).is_err());
     }
 }

@@ -9,6 +9,8 @@ import json
 import sys
 
 import numpy as np
+import scipy
+import sklearn
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy
@@ -82,6 +84,7 @@ pairs = list(itertools.combinations(probabilities.argmax(2), 2))
 
 json.dump(
     {
+        "made_with": {"numpy": np.__version__, "scipy": scipy.__version__, "scikit-learn": sklearn.__version__},
         "classes": CLASSES,
         "labels": labels.tolist(),
         "weights": weights.tolist(),
