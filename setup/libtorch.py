@@ -32,7 +32,7 @@ def main() -> None:
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         sys.exit(f"libtorch 2.11.0 is fetched for Linux on x86_64 only; this is {platform.system()} on "
                  f"{platform.machine()}. Unpack a libtorch 2.11.0 for this machine into .libtorch/ by hand.")
-    print(f"fetching libtorch 2.11.0 ({'2.8 GB' if cuda else '540 MB'}, once)", flush=True)
+    print(f"fetching libtorch 2.11.0 ({'2.5 GB' if cuda else '540 MB'}, once)", flush=True)
     fetch(CUDA if cuda else CPU, cuda)
 
 

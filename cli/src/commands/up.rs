@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "2")]
     workers: NonZeroUsize,
     /// Where state and logs go.
-    #[arg(long, value_name = "FOLDER", default_value = ".tutti", env = "TUTTI_DATA_DIR")]
+    #[arg(long, value_name = "FOLDER", default_value = ".tutti")]
     data_dir: PathBuf,
     /// Devices, dealt to the workers in turn: cpu, cuda:0, ….
     #[arg(long = "device", value_name = "DEVICE", default_value = "cpu", value_delimiter = ',')]

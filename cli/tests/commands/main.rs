@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 /// The program, with nothing of this environment that it would listen to.
 fn tutti() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tutti"));
-    command.env_remove("TUTTI_COORDINATOR").env_remove("TUTTI_DATA_DIR").env_remove("COLORTERM");
+    command.env_remove("TUTTI_COORDINATOR").env_remove("COLORTERM");
     command
 }
 

@@ -41,7 +41,7 @@ impl Stage {
 
     fn command(&self) -> Command {
         let mut command = Command::new(self.path("tutti"));
-        command.arg("up").current_dir(self.folder.path()).stderr(Stdio::piped()).env_remove("TUTTI_DATA_DIR");
+        command.arg("up").current_dir(self.folder.path()).stderr(Stdio::piped());
         command
     }
 
