@@ -48,8 +48,8 @@ pub enum Command {
     FinishEvaluation { lease: LeaseKey, predictions: Artifact, scores: EvaluationScores },
     /// A task failed.
     Fail { lease: LeaseKey, failure: Failure },
-    /// The pause after a task's failure is over. Time alone brings it about: see [`Cluster::due`](super::Cluster::due).
-    Retry { task: TaskId },
+    /// The pause after an attempt's failure is over. Time alone brings it about: see [`Cluster::due`](super::Cluster::due).
+    Retry { failed: LeaseKey },
     /// The coordinator has averaged stored models.
     FinishAverage { job: JobId, average: u32, outcome: AverageOutcome },
     /// The coordinator has combined the members' predictions.

@@ -5,7 +5,7 @@ use super::queue::Place;
 use super::restart::{Verdict, after_loss};
 use super::task::{Lease, Pause, Success, Task, TaskKey, TaskState};
 use super::worker::SlotState;
-use super::{Cluster, Effect, Millis};
+use super::{Cluster, Effect, LeaseKey, Millis};
 use crate::id::TaskId;
 
 impl Cluster {
@@ -19,6 +19,11 @@ impl Cluster {
 
     pub(super) fn task_id(&self, key: TaskKey) -> TaskId {
         self.jobs[key.job as usize].task_id(key.task)
+    }
+
+    pub(super) fn newest_grant(&self, key: TaskKey) -> LeaseKey {
+        let attempt = self.jobs[key.job as usize].tasks[key.task as usize].attempts;
+        LeaseKey { task: self.task_id(key), attempt }
     }
 
     /// Carries out what follows from a step of a job, and lets waiting slots have what became ready.

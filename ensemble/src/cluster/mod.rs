@@ -107,7 +107,7 @@ impl Cluster {
                 self.handle_finish_evaluation(now, &lease, predictions, scores)
             }
             Command::Fail { lease, failure } => self.handle_fail(now, &lease, &failure),
-            Command::Retry { task } => self.handle_retry(&task),
+            Command::Retry { failed } => self.handle_retry(now, &failed),
             Command::FinishAverage { job, average, outcome } => self.handle_finish_average(now, &job, average, outcome),
             Command::FinishReport { job, outcome } => self.handle_finish_report(now, &job, outcome),
         }
@@ -125,7 +125,7 @@ impl Cluster {
     pub fn due(&self, now: Millis) -> Vec<Command> {
         let silent = now.checked_sub(self.settings.lease_ms).map(|until| self.workers.silent_since(until));
         let leave = |worker: &_| Command::Leave { worker: Clone::clone(worker), reason: LeaveReason::Silent };
-        let retry = |key| Command::Retry { task: self.task_id(key) };
+        let retry = |key| Command::Retry { failed: self.newest_grant(key) };
         silent.into_iter().flatten().map(leave).chain(self.queue.pauses_over(now).map(retry)).collect()
     }
 

@@ -107,15 +107,19 @@ impl Cluster {
         }
     }
 
-    /// Ends the pause of a task. Whoever says so late has no effect.
-    pub(super) fn handle_retry(&mut self, task: &TaskId) -> Result<Vec<Effect>, Rejection> {
-        let key = self.key(task)?;
-        let TaskState::Paused(pause) = self.task_mut(key).state else { return Ok(Vec::new()) };
+    /// Ends the pause after an attempt. Whoever says so twice has no effect.
+    pub(super) fn handle_retry(&mut self, now: Millis, failed: &LeaseKey) -> Result<Vec<Effect>, Rejection> {
+        let key = self.key(&failed.task)?;
+        let task = self.task_mut(key);
+        let TaskState::Paused(pause) = task.state else { return Ok(Vec::new()) };
+        if task.attempts != failed.attempt {
+            return Ok(Vec::new());
+        }
         self.queue.end_pause(pause.until, key);
         let mut followup = Followup::default();
         self.ready_again(key, &mut followup);
-        let mut effects = vec![Effect::Retried { task: task.clone() }];
-        self.follow(pause.until, key.job, followup, &mut effects);
+        let mut effects = vec![Effect::Retried { task: failed.task.clone() }];
+        self.follow(now, key.job, followup, &mut effects);
         Ok(effects)
     }
 

@@ -43,7 +43,7 @@ impl JobState {
         followup: &mut Followup,
     ) -> Result<(), Rejection> {
         let ModelRef { run, kind } = source;
-        let unknown = || Rejection::Unexpected(format!("run {run} yields no model {kind:?}"));
+        let unknown = || Rejection::Unexpected(format!("run {run} yields no {}", told(kind)));
         let &model = self.model_of.get(&source).ok_or_else(unknown)?;
         if matches!(self.models[model as usize].state, ModelState::Planned) {
             let calibrate = batch_norm && matches!(kind, ModelKind::Average { .. });
@@ -90,10 +90,10 @@ impl JobState {
         let state = &self.runs[&run];
         let name = &state.run.name;
         if let Some(kind) = yields(&state.run).into_iter().find(|&kind| self.is_planned(ModelRef { run, kind })) {
-            return Some(format!("the training ended without a model of run `{name}` ({kind:?})"));
+            return Some(format!("the training of `{name}` ended without its {}", told(kind)));
         }
         let open = state.branches.iter().any(|branch| branch.checkpoint.is_none());
-        open.then(|| format!("the training ended without the checkpoint where another run leaves `{name}`"))
+        open.then(|| format!("the training of `{name}` ended without the checkpoint at which another run leaves it"))
     }
 
     fn is_planned(&self, model: ModelRef) -> bool {
@@ -126,6 +126,14 @@ impl JobState {
             self.runs[&parent].branch_checkpoint(start)
         };
         own.or_else(branch).map(|checkpoint| checkpoint.artifact.clone())
+    }
+}
+
+fn told(kind: ModelKind) -> String {
+    match kind {
+        ModelKind::Final => "final model".to_owned(),
+        ModelKind::Snapshot { cycle } => format!("snapshot of cycle {cycle}"),
+        ModelKind::Average { index } => format!("average {index}"),
     }
 }
 

@@ -1,0 +1,66 @@
+//! The JSON that users see.
+
+use crate::script::check;
+use expect_test::expect;
+
+#[test]
+fn what_users_see_of_a_job_at_work() {
+    check(
+        "members: [{seeds: {count: 1}}]\naverage: [ema]\nserve: {}",
+        "show workers
+         submit
+         join w1 1
+         ready w1 0
+         tick 2000
+         beat w1
+         checkpoint train/0@1 0 100
+         checkpoint train/0@1 0 200
+         show job
+         show members
+         show averages
+         show runs
+         show tasks
+         show checkpoints
+         show workers
+         model train/0@1 0 final
+         model train/0@1 0 average-0
+         show checkpoints
+         show runs",
+        expect![[r#"
+            show workers
+            submit
+                accepted demo-1
+            join w1 1
+            ready w1 0
+                grant w1/0 train/0@1: seed-0
+            tick 2000
+            beat w1
+            checkpoint train/0@1 0 100
+            checkpoint train/0@1 0 200
+            show job
+                {"id":"demo-1","name":"demo","phase":"running","detail":"","members_ready":0,"members_total":1,"submitted_ms":0,"ended_ms":null,"served":true}
+            show members
+                {"index":0,"name":"seed-0","seed":0,"state":"training","digest":null,"bytes":null,"validation":null,"test":null}
+            show averages
+                {"index":0,"name":"ema","state":"training","digest":null,"bytes":null,"validation":null,"test":null}
+            show runs
+                {"index":0,"run":"seed-0","task":"demo-1/train/0","state":"training","worker":"w1","attempt":1}
+            show tasks
+                {"id":"demo-1/train/0","state":"leased","at":["w1",0],"attempt":1,"failures":0,"losses":0}
+            show checkpoints
+                {"run":"seed-0","kind":"checkpoint","step":100,"digest":"c0.100","bytes":10,"committed_ms":2000,"superseded":true}
+                {"run":"seed-0","kind":"checkpoint","step":200,"digest":"c0.200","bytes":10,"committed_ms":2000,"superseded":false}
+            show workers
+                {"id":"w1","connected":true,"slots":[{"index":0,"device":"cpu","task":"demo-1/train/0"}],"last_heartbeat_ms":2000}
+            model train/0@1 0 final
+            model train/0@1 0 average-0
+            show checkpoints
+                {"run":"seed-0","kind":"checkpoint","step":100,"digest":"c0.100","bytes":10,"committed_ms":2000,"superseded":true}
+                {"run":"seed-0","kind":"checkpoint","step":200,"digest":"c0.200","bytes":10,"committed_ms":2000,"superseded":true}
+                {"run":"seed-0","kind":"final","step":null,"digest":"m0.final","bytes":10,"committed_ms":2000,"superseded":false}
+                {"run":"ema","kind":"average","step":null,"digest":"m0.average-0","bytes":10,"committed_ms":2000,"superseded":false}
+            show runs
+                {"index":0,"run":"seed-0","task":"demo-1/train/0","state":"done","worker":"w1","attempt":1}
+        "#]],
+    );
+}
