@@ -1,6 +1,7 @@
 //! The `tutti-worker` program.
 
 use clap::Parser;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -36,7 +37,8 @@ async fn start(options: Options) -> anyhow::Result<()> {
 
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("TUTTI_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colors = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colors).init();
 }
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {
