@@ -13,7 +13,7 @@ use tonic::Code;
 const REQUEST_BYTES_MAX: usize = 3 << 20;
 const REQUEST_ROWS_MAX: usize = 1024;
 /// Workers need a moment to load the members of a job that has just ended.
-const LOADING_TRIES: u32 = 300;
+const LOADING_TRIES: u32 = 150;
 const LOADING_PAUSE: Duration = Duration::from_millis(200);
 
 /// What the ensemble says, an answer for each image.
@@ -74,10 +74,15 @@ fn image_bytes(images: &Images) -> usize {
 
 async fn predict(coordinator: &Coordinator, job: &str, images: &Images, rows: Range<usize>) -> Result<PredictReply> {
     let request = PredictRequest { job: job.into(), inputs: Some(tensor(images, rows)?) };
+    let mut reason = String::new();
     for _ in 0..LOADING_TRIES {
         match coordinator.predictions().predict(request.clone()).await {
             Ok(reply) => return Ok(reply.into_inner()),
             Err(status) if status.code() == Code::Unavailable && !coordinator::is_transport(&status) => {
+                if reason != status.message() {
+                    reason = status.message().to_owned();
+                    eprintln!("waiting: {reason}");
+                }
                 tokio::time::sleep(LOADING_PAUSE).await;
             }
             Err(status) => return Err(coordinator::refused(status)),

@@ -133,7 +133,8 @@ pub struct Checkpoint {
     pub run: String,
     /// `checkpoint`, `snapshot`, `final` or `average`.
     pub kind: String,
-    pub step: u64,
+    /// Finished steps of a checkpoint; a model counts none.
+    pub step: Option<u64>,
     pub digest: String,
     pub bytes: u64,
     pub committed_ms: u64,
@@ -142,6 +143,7 @@ pub struct Checkpoint {
 impl From<v1::Checkpoint> for Checkpoint {
     fn from(checkpoint: v1::Checkpoint) -> Self {
         let v1::Checkpoint { run, kind, step, digest, bytes, committed_ms } = checkpoint;
+        let step = (kind == "checkpoint").then_some(step);
         Self { run, kind, step, digest, bytes, committed_ms }
     }
 }

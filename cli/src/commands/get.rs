@@ -130,7 +130,7 @@ fn checkpoints_table(checkpoints: &[output::Checkpoint], now: u64) -> String {
         vec![
             checkpoint.run.clone(),
             checkpoint.kind.clone(),
-            checkpoint.step.to_string(),
+            checkpoint.step.map_or("-".into(), |step| step.to_string()),
             format!("{:.1} MB", checkpoint.bytes as f64 / 1e6),
             age(checkpoint.committed_ms, now),
             short(Some(&checkpoint.digest)),

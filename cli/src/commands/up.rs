@@ -105,6 +105,7 @@ async fn all(endpoint: &str, jobs: &[Job], predict: Option<usize>, notes: &Notes
     let coordinator = Coordinator::connect(endpoint).await?;
     for job in jobs {
         let id = follow::submit(&coordinator, job).await?;
+        notes.say(&format!("job {id}"));
         follow::to_its_end(&coordinator, &id, notes).await?;
         follow::print_report(&coordinator, &id).await?;
         if let (Some(count), Some(_)) = (predict, &job.serve) {

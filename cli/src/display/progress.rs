@@ -53,17 +53,23 @@ impl Notes {
     }
 }
 
-/// `loss 0.412  accuracy 85.3 %  lr 0.0800  62 steps/s`
+/// `loss 0.412  acc. 85.3 %  lr 0.0800  62 steps/s`
 fn figures(progress: &Progress) -> String {
     let Progress { loss, accuracy, learning_rate, steps_per_second, .. } = progress;
     let speed =
         if *steps_per_second < 10.0 { format!("{steps_per_second:.1}") } else { format!("{steps_per_second:.0}") };
-    format!("loss {loss:.3}  accuracy {:.1} %  lr {learning_rate:.4}  {speed} steps/s", 100.0 * accuracy)
+    format!("loss {loss:.3}  acc. {:.1} %  lr {learning_rate:.4}  {speed} steps/s", 100.0 * accuracy)
 }
 
 /// `validation 91.2 %`, where the run has been validated.
 fn validation(progress: &Progress) -> Option<String> {
     progress.validation_accuracy.map(|accuracy| format!("validation {:.1} %", 100.0 * accuracy))
+}
+
+/// What a run that is done leaves: `loss 0.213  validation 91.2 %`.
+fn last_words(progress: &Progress) -> String {
+    let parts = [Some(format!("loss {:.3}", progress.loss)), validation(progress)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
 }
 
 /// What is going on beside the runs at work, in a few words.
@@ -72,10 +78,14 @@ fn rest(status: &JobStatus) -> String {
     let (ready, total) = status.job.as_ref().map_or((0, 0), |job| (job.members_ready, job.members_total));
     let mut parts = vec![format!("{ready} of {total} members ready")];
     if waiting > 0 {
-        parts.push(format!("{waiting} runs waiting"));
+        parts.push(format!("{} waiting", counted(waiting, "run")));
     }
     if status.evaluations_open > 0 {
-        parts.push(format!("{} evaluations open", status.evaluations_open));
+        parts.push(format!("{} open", counted(status.evaluations_open as usize, "evaluation")));
     }
     parts.join(" · ")
+}
+
+fn counted(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }

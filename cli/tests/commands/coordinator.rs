@@ -181,7 +181,7 @@ impl Jobs for Answers {
         known(&request.into_inner().job)?;
         let checkpoint = Checkpoint {
             run: "seed-0".into(),
-            kind: "final".into(),
+            kind: "checkpoint".into(),
             step: 100,
             digest: digest(),
             bytes: 4096,

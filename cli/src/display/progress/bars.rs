@@ -1,13 +1,13 @@
 //! A bar for each run at work, and one line for all the rest.
 
-use super::{figures, rest, validation};
+use super::{figures, last_words, rest};
 use crate::display::time::clock;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use proto::v1::{JobStatus, Progress, RunProgress};
 use std::collections::HashMap;
 use std::time::Duration;
 
-const BAR: &str = "{prefix} {bar:16.cyan/dim} {percent:>3} %  {msg}";
+const BAR: &str = "{prefix} {wide_bar:.cyan/dim} {percent:>3} %  {msg}";
 const REST: &str = "{spinner:.cyan} {msg}";
 
 /// The bars on the screen. They go when this is dropped.
@@ -55,7 +55,7 @@ impl Bars {
         bar.finish_and_clear();
         self.screen.remove(&bar);
         let last = run.progress.as_ref().map(last_words).unwrap_or_default();
-        self.screen.suspend(|| eprintln!("{:width$} {}{last}", run.run, run.state));
+        self.screen.suspend(|| eprintln!("{:width$} {}  {last}", run.run, run.state));
     }
 }
 
@@ -75,9 +75,4 @@ fn message(progress: &Progress) -> String {
     let left = progress.steps.saturating_sub(progress.step) as f64 / progress.steps_per_second;
     let left = if left.is_finite() { format!("  {} left", clock(left)) } else { String::new() };
     figures(progress) + &left
-}
-
-fn last_words(progress: &Progress) -> String {
-    let parts = [Some(format!("loss {:.3}", progress.loss)), validation(progress)];
-    parts.into_iter().flatten().map(|part| format!("  {part}")).collect()
 }

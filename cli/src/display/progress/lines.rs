@@ -1,6 +1,6 @@
 //! Progress for logs: a line when something has happened that is worth one.
 
-use super::{figures, rest, validation};
+use super::{figures, last_words, rest, validation};
 use proto::v1::{JobStatus, Progress, RunProgress};
 use std::collections::HashMap;
 
@@ -43,6 +43,7 @@ impl Lines {
         let news = match (&run.progress, run.state.as_str()) {
             (Some(progress), "training") if known => epochs(progress),
             (_, "training") => format!("training on {}, attempt {}", run.worker, run.attempt),
+            (Some(progress), "done") => format!("done  {}", last_words(progress)),
             (_, state) => state.to_owned(),
         };
         Some(format!("{:width$}  {news}", run.run))
@@ -96,11 +97,11 @@ mod tests {
         let said: Vec<_> = story.iter().flat_map(|status| lines.news(status)).collect();
         let expected = "\
 seed-0  training on worker-1, attempt 1
-seed-0  epoch 1 of 5  loss 0.412  accuracy 85.3 %  lr 0.0800  62 steps/s
-seed-0  epoch 2 of 5  loss 0.412  accuracy 85.3 %  lr 0.0800  62 steps/s  validation 91.1 %
+seed-0  epoch 1 of 5  loss 0.412  acc. 85.3 %  lr 0.0800  62 steps/s
+seed-0  epoch 2 of 5  loss 0.412  acc. 85.3 %  lr 0.0800  62 steps/s  validation 91.1 %
 seed-0  waiting
 seed-0  training on worker-1, attempt 2
-seed-0  done
+seed-0  done  loss 0.412  validation 91.1 %
 1 of 4 members ready · 2 evaluations open";
         assert_eq!(said.join("\n"), expected);
     }
