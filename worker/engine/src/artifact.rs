@@ -198,7 +198,7 @@ mod tests {
         let (tensors, metadata) = sample();
         write(&path, &tensors, &metadata).unwrap();
         let bytes = std::fs::read(&path).unwrap();
-        let mut refused = |bytes: &[u8]| {
+        let refused = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
             read(&path).unwrap_err().to_string()
         };

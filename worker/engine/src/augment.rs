@@ -50,7 +50,6 @@ fn horizontal_flip(images: &Tensor, stream: &PackStream) -> Result<Tensor, TchEr
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use tch::Device;
 
     const FLIP: Augmentation = Augmentation::HorizontalFlip;
     const CROP: Augmentation = Augmentation::RandomCrop(RandomCrop { padding: 1 });

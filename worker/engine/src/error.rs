@@ -85,6 +85,12 @@ impl TaskError {
         move |source| Self::File { path, source }
     }
 
+    /// What people are told: libtorch's messages without the addresses that follow them.
+    pub fn message(&self) -> String {
+        let text = self.to_string().replace("Internal torch error:", "libtorch:");
+        text.split("\nException raised from").next().unwrap_or_default().to_owned()
+    }
+
     /// What kind of failure it is, which decides whether the task is tried again.
     pub fn class(&self) -> FailureClass {
         match self {
@@ -121,6 +127,13 @@ mod tests {
         let cpu = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes. Error code 12";
         assert_eq!(class(cpu), FailureClass::OutOfMemory);
         assert_eq!(class("CUDA error: an illegal memory access was encountered"), FailureClass::Device);
+    }
+
+    #[test]
+    fn messages_do_not_show_addresses() {
+        let raw =
+            "CUDA out of memory.\nException raised from malloc at c.cpp:1 (most recent call first):\nframe #0: 0x7f";
+        assert_eq!(TaskError::Libtorch(TchError::Torch(raw.to_owned())).message(), "libtorch: CUDA out of memory.");
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Engine {
     fn load(&mut self, load: EngineLoad, worker: &mut Worker) {
         let models: Vec<_> = load.models.into_iter().map(|model| (model.member, model.path.into())).collect();
         let loaded = guarded(|| Predictor::load(&models, self.session.device));
-        let error = loaded.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        let error = loaded.as_ref().err().map(TaskError::message).unwrap_or_default();
         if let Ok(predictor) = loaded {
             self.predictors.insert(load.predictor.clone(), predictor);
         }
@@ -94,7 +94,7 @@ impl Engine {
         let request = predict.request;
         let (members, error) = match guarded(|| self.answer(predict)) {
             Ok(answers) => (answers.into_iter().map(convert::member_logits).collect(), String::new()),
-            Err(error) => (Vec::new(), error.to_string()),
+            Err(error) => (Vec::new(), error.message()),
         };
         worker.send(Wire::Predicted(EnginePredicted { request, error, members }));
     }
@@ -123,7 +123,7 @@ impl Worker {
             Ok(path) => Wire::Finished(EngineFinished { path: path.to_string_lossy().into_owned() }),
             Err(error) => Wire::Failed(EngineFailed {
                 class: proto::v1::FailureClass::from(error.class()).into(),
-                message: error.to_string(),
+                message: error.message(),
             }),
         });
     }

@@ -17,7 +17,7 @@ pub fn load_for(path: &Path, data: &Data, device: Device) -> Result<(Network, Mo
     let Interface { classes, shape, .. } = file.interface;
     if (classes, shape) != (data.classes, data.shape) {
         return Err(TaskError::Job(format!(
-            "{}: it is made for {classes} classes and images of {shape:?}, but the data has {} and {:?}",
+            "{}: it is made for {classes} classes and images of {shape}, but the data has {} and {}",
             path.display(),
             data.classes,
             data.shape

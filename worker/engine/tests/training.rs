@@ -239,3 +239,49 @@ fn a_checkpoint_of_another_run_or_a_damaged_one_is_refused() {
     std::fs::write(&path, b"garbage").unwrap();
     assert!(refused(run(&job, 0)).ends_with("the file has fewer than 8 bytes; it may be damaged"));
 }
+
+/// Goal: the whole loop agrees with PyTorch: data order and initial weights given, every loss of 20 steps, the weights,
+/// the running statistics and the moving average at the end. `reference/training.py` wrote the figures, in f64.
+#[test]
+fn twenty_steps_agree_with_pytorch() {
+    let path = format!("{}/tests/reference/training.json", env!("CARGO_MANIFEST_DIR"));
+    let figures: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let numbers = |key: &str| figures[key].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect::<Vec<_>>();
+    let mut lab = Lab::new(70, 8);
+    let job = lab.job(&[
+        "seed=7",
+        "train.epochs=10",
+        "train.batch_size=40",
+        "train.learning_rate={cosine: {max: 0.05}}",
+        "train.regularize.label_smoothing=0.1",
+    ]);
+    let of = Run { averages: vec![EMA], ..run(&job, 3) };
+    let events = lab.trained(&job, &[of]);
+
+    let expected: Vec<f64> = numbers("losses").chunks(2).map(|losses| losses.iter().sum()).collect();
+    for (epoch, (found, expected)) in loss_sums(&events, 2).into_iter().zip(expected).enumerate() {
+        assert!((found - expected).abs() < 2e-4, "epoch {epoch}: {found} against {expected}");
+    }
+    let close = |kind, name: &str, key: &str| {
+        let tensors = events.tensors(3, kind);
+        let found = Vec::<f64>::try_from(&tensors.iter().find(|(known, _)| known == name).unwrap().1).unwrap();
+        let difference = found.iter().zip(numbers(key)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(difference < 1e-4, "{key}: {difference}");
+    };
+    close(ModelKind::Final, "fc.bias", "fc.bias");
+    close(ModelKind::Final, "bn1.running_var", "bn1.running_var");
+    close(ModelKind::Average { index: 0 }, "fc.bias", "average fc.bias");
+}
+
+/// The sum of the losses of each epoch, however its steps were spread over reports.
+fn loss_sums(events: &lab::Events, per_epoch: u64) -> Vec<f64> {
+    let (mut sums, mut sum, mut last) = (Vec::new(), 0.0, 0);
+    for progress in events.progress(3) {
+        sum += progress.loss * (progress.step - last) as f64;
+        last = progress.step;
+        if last.is_multiple_of(per_epoch) {
+            sums.push(std::mem::take(&mut sum));
+        }
+    }
+    sums
+}

@@ -30,10 +30,10 @@ impl Normalization {
         Ok(totals.normalization(full_scale(images.kind())))
     }
 
-    /// `[.., C]` pixels of several members to f32, member m with `of[m]`: `images` is `[M, B, H, W, C]`.
+    /// Pixels as f32, member m's with `of[m]`: `images` is `[M, B, H, W, C]`, or `[1, B, H, W, C]` for all members alike.
     pub fn apply_each(of: &[Self], images: &Tensor) -> Result<Tensor, TchError> {
         let [scale, shift] = Self::scale_and_shift(of, images)?;
-        images.f_to_kind(Kind::Float)?.f_mul_(&scale)?.f_sub_(&shift)
+        images.f_mul(&scale)?.f_sub_(&shift)
     }
 
     /// `pixel * scale - shift`, each `[M, 1, 1, 1, C]`.

@@ -24,6 +24,8 @@ pub struct Lab {
 impl Lab {
     /// The first `train` training images and `test` test images of Fashion-MNIST.
     pub fn new(train: usize, test: usize) -> Self {
+        // Tests run side by side: more threads than cores would wait for one another.
+        tch::set_num_threads(1);
         let data = tempfile::tempdir().unwrap();
         for (half, count) in [("train", train), ("t10k", test)] {
             for (kind, header, size) in [("images-idx3", 16, 784), ("labels-idx1", 8, 1)] {
