@@ -1,8 +1,7 @@
 //! The points of a grid of recipes.
 
 use super::plan::Configuration;
-use super::problem;
-use crate::job::{CrossValidation, GridValue, Job, JobFileError, Members, Override, Seeds};
+use crate::job::{CrossValidation, GridValue, Job, JobFileError, Members, Override, Problem, Seeds};
 
 /// Every combination of the grid's values, the last key varying fastest. An empty grid is the job's own recipe.
 pub(super) fn configurations(
@@ -15,10 +14,20 @@ pub(super) fn configurations(
     let plain = Job { members: vec![Members::Seeds(Seeds { count: 1 })], average: Vec::new(), ..job.clone() };
     let points = points(validation);
     let resolved = points.iter().enumerate().map(|(index, point)| {
-        let job = plain.with(point).map_err(|error| problem(format!("{path}.grid"), error.to_string(), "change it"))?;
+        let job = plain.with(point).map_err(|error| at_point(error, &format!("{path}.grid"), index))?;
         Ok(Configuration { name: format!("{prefix}config-{index}"), model: job.model, train: job.train })
     });
     resolved.collect()
+}
+
+/// The problems of a combination, each of whose values is valid by itself.
+fn at_point(error: JobFileError, path: &str, index: usize) -> JobFileError {
+    let moved = |problem: Problem| Problem {
+        path: path.to_owned(),
+        message: format!("in combination {index}, {}: {}", problem.path, problem.message),
+        ..problem
+    };
+    JobFileError { problems: error.problems.into_iter().map(moved).collect() }
 }
 
 fn points(validation: &CrossValidation) -> Vec<Vec<Override>> {

@@ -24,16 +24,23 @@ pub const MEMBERS_MAX: usize = 10_000;
 /// anew and runs that branch off. The index of a run stands in the low 16 bits of its seed.
 pub const RUNS_MAX: u32 = 20_000;
 
+/// A job has at most this many averages. Each soup remembers its members, and each member its soups.
+pub const AVERAGES_MAX: usize = 64;
+
 /// Expands a job that has been read and checked by [`Job::parse`] or [`Job::from_json`].
 ///
 /// # Errors
 /// What the job's sections cannot mean together: too many members or runs, a point of a grid that is no valid recipe, a
 /// weight average over models that share no trajectory, SWA along a run that may stop early, weights beside a selection.
 pub fn expand(job: &Job) -> Result<Plan, JobFileError> {
+    if job.average.len() > AVERAGES_MAX {
+        let message = format!("the job has {} averages", job.average.len());
+        return Err(problem("average", message, format!("at most {AVERAGES_MAX}")));
+    }
     let mut plan = sources::plan(job)?;
     averages::add(job, &mut plan)?;
     sources::reserve_refits(&mut plan);
-    check_bounds(&plan)?;
+    check_runs(&plan)?;
     check_combination(job)?;
     plan.packs = packs(&plan.runs);
     Ok(plan)
@@ -60,11 +67,8 @@ pub(crate) fn seed(job: &Job, index: u32) -> u64 {
     (job.seed << 16) | u64::from(index)
 }
 
-fn check_bounds(plan: &Plan) -> Result<(), JobFileError> {
-    if plan.members.len() > MEMBERS_MAX {
-        let message = format!("the job has {} members", plan.members.len());
-        return Err(problem("members", message, format!("at most {MEMBERS_MAX}")));
-    }
+/// With the runs that winners and branches need, which the sources alone do not tell.
+fn check_runs(plan: &Plan) -> Result<(), JobFileError> {
     if plan.runs_reserved > RUNS_MAX {
         let message = format!("the job has {} runs", plan.runs_reserved);
         return Err(problem("members", message, format!("at most {RUNS_MAX}")));

@@ -83,7 +83,7 @@ impl Builder<'_> {
         let keep_last = snapshots.members();
         let train = cyclic(&self.job.train, snapshots);
         let run = self.run(&name, &self.job.model, train, Samples::Training, Goal::Snapshots { keep_last });
-        for cycle in snapshots.cycles - keep_last..snapshots.cycles {
+        for cycle in snapshots.cycles.saturating_sub(keep_last)..snapshots.cycles {
             self.member(format!("{prefix}snapshot-{cycle}"), ModelRef { run, kind: ModelKind::Snapshot { cycle } });
         }
     }

@@ -153,7 +153,7 @@ impl World {
     fn new(seed: u64) -> Self {
         Self {
             random: Random(seed),
-            batch_norm: seed % 2 == 0,
+            batch_norm: seed.is_multiple_of(2),
             cluster: Cluster::new(Settings::default()),
             now: 1_000_000,
             jobs: JOBS.iter().map(|sections| job(sections).unwrap()).collect(),
