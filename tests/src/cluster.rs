@@ -51,7 +51,7 @@ impl Cluster {
     /// `tutti ARGUMENTS`, for this cluster.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("tutti"));
-        command.args(arguments).args(["--coordinator", &self.endpoint()]);
+        command.args(arguments).env("TUTTI_COORDINATOR", self.endpoint());
         command
     }
 
