@@ -11,7 +11,6 @@ use proto::v1::artifacts_server::ArtifactsServer;
 use proto::v1::jobs_server::JobsServer;
 use proto::v1::predictions_server::PredictionsServer;
 use proto::v1::workers_server::WorkersServer;
-use std::collections::BTreeSet;
 use tokio::net::TcpListener;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
@@ -85,23 +84,23 @@ async fn report_health(health: HealthReporter, shared: Shared) {
     health.set_serving::<WorkersServer<Workers>>().await;
     health.set_serving::<ArtifactsServer<Artifacts>>().await;
     health.set_serving::<PredictionsServer<Predictions>>().await;
-    let (mut ready, mut known) = (shared.gateway.ready(), BTreeSet::new());
+    let mut ready = shared.gateway.ready();
     loop {
-        let now = ready.borrow_and_update().clone();
-        tell(&health, known.difference(&now), ServingStatus::NotServing).await;
-        tell(&health, now.difference(&known), ServingStatus::Serving).await;
-        known = now;
+        let predictors = ready.borrow_and_update().clone();
+        for (job, ready) in &predictors {
+            health.set_service_status(job.as_str(), status(*ready)).await;
+        }
         tokio::select! {
             changed = ready.changed() => if changed.is_err() { return },
             () = shared.stopping.cancelled() => break,
         }
     }
-    tell(&health, known.iter(), ServingStatus::NotServing).await;
-    health.set_service_status("", ServingStatus::NotServing).await;
+    let predictors = ready.borrow().clone();
+    for service in predictors.keys().map(JobId::as_str).chain([""]) {
+        health.set_service_status(service, ServingStatus::NotServing).await;
+    }
 }
 
-async fn tell(health: &HealthReporter, jobs: impl Iterator<Item = &JobId>, status: ServingStatus) {
-    for job in jobs {
-        health.set_service_status(job.as_str(), status).await;
-    }
+fn status(ready: bool) -> ServingStatus {
+    if ready { ServingStatus::Serving } else { ServingStatus::NotServing }
 }

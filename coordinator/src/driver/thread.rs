@@ -144,3 +144,153 @@ impl Driver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::driver::replay;
+    use crate::journal::ReplayError;
+    use ensemble::cluster::{Rejection, Settings, Slot};
+    use ensemble::id::{JobId, WorkerId};
+    use ensemble::job::Job;
+    use std::sync::{Arc, Mutex};
+
+    /// What happened, in order.
+    type Trace = Arc<Mutex<Vec<String>>>;
+
+    /// A journal in memory, that may fail.
+    struct Memory {
+        entries: Arc<Mutex<Vec<Entry>>>,
+        trace: Trace,
+        full: bool,
+    }
+
+    impl Journal for Memory {
+        fn append(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
+            self.trace.lock().unwrap().push(format!("journal {}", entries.len()));
+            if self.full {
+                return Err(JournalError::Failed { path: "memory".into(), detail: "no space left".into() });
+            }
+            self.entries.lock().unwrap().extend_from_slice(entries);
+            Ok(())
+        }
+
+        fn replay(&mut self, each: &mut dyn FnMut(Entry) -> Result<(), ReplayError>) -> Result<(), JournalError> {
+            self.entries.lock().unwrap().iter().cloned().for_each(|entry| each(entry).unwrap());
+            Ok(())
+        }
+    }
+
+    /// Notes effects.
+    struct Noting(Trace);
+
+    impl Act for Noting {
+        fn act(&mut self, effect: Effect) {
+            let name = match effect {
+                Effect::Grant { lease, .. } => format!("grant {}", lease.task),
+                Effect::Accepted { job } => format!("accept {job}"),
+                other => format!("{other:?}"),
+            };
+            self.0.lock().unwrap().push(name);
+        }
+    }
+
+    struct Bench {
+        driver: Driver,
+        trace: Trace,
+        entries: Arc<Mutex<Vec<Entry>>>,
+    }
+
+    impl Bench {
+        fn new(full: bool) -> Self {
+            let (trace, entries) = (Trace::default(), Arc::default());
+            let journal = Memory { entries: Arc::clone(&entries), trace: trace.clone(), full };
+            let driver = Driver {
+                cluster: Cluster::new(Settings::default()),
+                clock: Clock::not_before(0),
+                journal: Box::new(journal),
+                actor: Box::new(Noting(trace.clone())),
+                changes: watch::channel(0).0,
+            };
+            Self { driver, trace, entries }
+        }
+
+        /// One round of commands; whether each was answered by the time of the next step is in the trace.
+        fn round(&mut self, commands: &[Command]) -> (Result<bool, JournalError>, Vec<Option<Applied>>) {
+            let ask = |command: &Command| {
+                let (answer, answered) = oneshot::channel();
+                (Request::Apply { command: Box::new(command.clone()), answer }, answered)
+            };
+            let (mut requests, answers): (Vec<_>, Vec<_>) = commands.iter().map(ask).unzip();
+            let end = self.driver.round(&mut requests);
+            (end, answers.into_iter().map(|mut answer| answer.try_recv().ok()).collect())
+        }
+
+        fn trace(&self) -> Vec<String> {
+            std::mem::take(&mut self.trace.lock().unwrap())
+        }
+    }
+
+    fn submit() -> Command {
+        let file = "name: shapes\ndata: {format: idx, path: /data}\nmodel: {architecture: mlp}\n\
+                    train: {epochs: 1}\nmembers: [{seeds: {count: 2}}]";
+        Command::Submit { key: "once".into(), job: Box::new(Job::parse(file, &[]).unwrap()) }
+    }
+
+    fn join() -> Command {
+        Command::Join { worker: WorkerId::new("w"), slots: vec![Slot { index: 0, device: "cpu".into() }] }
+    }
+
+    fn ready() -> Command {
+        Command::Ready { worker: WorkerId::new("w"), slot: 0 }
+    }
+
+    #[test]
+    fn effects_follow_the_journal_and_rejections_are_no_history() {
+        let mut bench = Bench::new(false);
+        let cancel = Command::Cancel { job: JobId::new("nothing-7") };
+        let (end, answers) = bench.round(&[submit(), cancel, join(), ready()]);
+        assert!(!end.unwrap());
+        assert_eq!(bench.trace(), ["journal 3", "accept shapes-1", "grant shapes-1/train/0"]);
+        let rejected = Rejection::UnknownJob(JobId::new("nothing-7"));
+        let accepted = Some(Ok(Some(JobId::new("shapes-1"))));
+        assert_eq!(answers, [accepted, Some(Err(rejected)), Some(Ok(None)), Some(Ok(None))]);
+    }
+
+    #[test]
+    fn a_journal_that_fails_ends_the_driver_without_an_answer_or_an_effect() {
+        let mut bench = Bench::new(true);
+        let (end, answers) = bench.round(&[submit()]);
+        assert!(end.unwrap_err().to_string().contains("no space left"));
+        assert_eq!((bench.trace(), answers), (vec!["journal 1".to_owned()], vec![None]));
+    }
+
+    #[test]
+    fn heartbeats_are_not_journalled_and_what_silence_brings_is() {
+        let mut bench = Bench::new(false);
+        bench.round(&[submit(), join(), ready()]).0.unwrap();
+        bench.trace();
+        bench.round(&[Command::Heartbeat { worker: WorkerId::new("w") }]).0.unwrap();
+        assert_eq!(bench.trace(), Vec::<String>::new());
+        bench.driver.clock = Clock::not_before(bench.driver.clock.now() + Settings::default().lease_ms);
+        bench.driver.round(&mut vec![Request::Tick]).unwrap();
+        assert_eq!(bench.trace(), ["journal 1", "Lost { worker: WorkerId(\"w\") }"]);
+    }
+
+    #[test]
+    fn replay_brings_the_same_state_back() {
+        let mut bench = Bench::new(false);
+        bench.round(&[submit(), join(), ready(), Command::Heartbeat { worker: WorkerId::new("w") }]).0.unwrap();
+        bench.driver.clock = Clock::not_before(bench.driver.clock.now() + Settings::default().lease_ms);
+        bench.driver.round(&mut vec![Request::Tick]).unwrap();
+        bench.round(&[join(), ready()]).0.unwrap();
+        let mut journal = Memory { entries: bench.entries.clone(), trace: Trace::default(), full: false };
+        let restored = replay(Settings::default(), &mut journal).unwrap();
+        assert_eq!(restored.entries, 6);
+        let job = JobId::new("shapes-1");
+        assert_eq!(restored.cluster.tasks(&job), bench.driver.cluster.tasks(&job));
+        assert_eq!(restored.cluster.jobs(), bench.driver.cluster.jobs());
+        assert_eq!(restored.cluster.workers(), bench.driver.cluster.workers());
+    }
+}

@@ -29,8 +29,8 @@ type Answer = oneshot::Sender<Result<Vec<MemberLogits>, PredictError>>;
 #[derive(Clone, Debug)]
 pub struct Gateway {
     events: mpsc::Sender<Event>,
-    /// The predictors of which all members answer.
-    ready: watch::Receiver<BTreeSet<JobId>>,
+    /// Every predictor, and whether all of its members answer.
+    ready: watch::Receiver<BTreeMap<JobId, bool>>,
 }
 
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Gateway {
     /// Starts the gateway.
     pub fn start(sessions: Sessions) -> Self {
         let (events, queue) = mpsc::channel(EVENTS_MAX);
-        let (ready, readiness) = watch::channel(BTreeSet::new());
+        let (ready, readiness) = watch::channel(BTreeMap::new());
         let task = Task {
             sessions,
             workers: BTreeSet::new(),
@@ -129,8 +129,8 @@ impl Gateway {
         answered.await.map_err(|_| PredictError::Stopped)?
     }
 
-    /// The predictors of which all members answer.
-    pub fn ready(&self) -> watch::Receiver<BTreeSet<JobId>> {
+    /// Every predictor, and whether all of its members answer.
+    pub fn ready(&self) -> watch::Receiver<BTreeMap<JobId, bool>> {
         self.ready.clone()
     }
 
@@ -145,7 +145,7 @@ struct Task {
     workers: BTreeSet<WorkerId>,
     predictors: BTreeMap<JobId, Hosting>,
     flights: Flights<Answer>,
-    ready: watch::Sender<BTreeSet<JobId>>,
+    ready: watch::Sender<BTreeMap<JobId, bool>>,
     retry_at: Instant,
 }
 
@@ -273,8 +273,8 @@ impl Task {
     }
 
     fn publish(&self) {
-        let ready = self.predictors.iter().filter(|(_, hosting)| hosting.ready()).map(|(job, _)| job.clone());
-        let ready: BTreeSet<_> = ready.collect();
+        let ready = self.predictors.iter().map(|(job, hosting)| (job.clone(), hosting.ready()));
+        let ready: BTreeMap<_, _> = ready.collect();
         self.ready.send_if_modified(|known| {
             let changed = *known != ready;
             *known = ready;

@@ -195,7 +195,7 @@ mod tests {
         assert!(hosting.ready());
         assert_eq!(script(hosting.joined(&workers(&["a", "b", "c"]))), "", "what answers is left alone");
         let orders = hosting.left(&WorkerId::new("a"), &workers(&["b", "c"]));
-        assert_eq!(script(orders), "b + shapes-1/1+2+3; b - shapes-1/1+3; c + shapes-1/0+4");
+        assert_eq!(script(orders), "b + shapes-1/1+3+4; b - shapes-1/1+3; c + shapes-1/0+2");
     }
 
     #[test]

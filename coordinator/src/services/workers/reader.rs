@@ -1,6 +1,6 @@
 //! Reads a session until it ends, and sees to it that the cluster learns of the end.
 
-use super::steps::{self, Steps};
+use super::steps::{Goodbye, Steps};
 use crate::Shared;
 use crate::services::status::apply_status;
 use crate::sessions::{Outbound, Place};
@@ -23,16 +23,18 @@ pub(super) async fn run(
 ) {
     let (steps, waiting) = mpsc::channel(STEPS_WAITING_MAX);
     let stepping = tokio::spawn(Steps::new(shared.clone(), worker.clone()).run(waiting));
-    let reader = Reader { shared: &shared, worker: &worker, steps };
+    let reader = Reader { shared: &shared, worker: &worker, steps: steps.clone() };
     let end = tokio::select! {
         end = reader.read(inbound) => end,
         () = place.ended() => Err(Status::unavailable("the coordinator ended the session; join again")),
+        // A step made no sense; its own error says which.
+        () = steps.closed() => Ok(()),
     };
     // What the worker said before the end still counts: its steps finish first. They say how it left, if it said so.
-    drop(reader);
-    let drained = stepping.await.unwrap_or(Ok(steps::Goodbye::Unsaid));
-    let status = end.err().or_else(|| drained.as_ref().err().cloned());
-    leave(&shared, &worker, drained.is_ok_and(|goodbye| goodbye == steps::Goodbye::Said)).await;
+    drop((reader, steps));
+    let stepped = stepping.await.unwrap_or(Ok(Goodbye::Unsaid));
+    let status = stepped.as_ref().err().cloned().or(end.err());
+    leave(&shared, &worker, stepped.is_ok_and(|goodbye| goodbye == Goodbye::Said)).await;
     if let Some(status) = status {
         tracing::warn!(%worker, reason = status.message(), "session ended");
         // The worker may be gone; then nobody needs to know why.
