@@ -1,6 +1,6 @@
 //! `tutti up` and the commands that talk to it.
 
-use crate::processes::{MARK, Marked};
+use crate::processes::{MARK, Marked, children, kill};
 use crate::{program, succeed};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
@@ -68,9 +68,20 @@ impl Cluster {
 
     /// Ends a worker and its engines as a failing host would.
     pub fn kill_worker(&self, name: &str) {
+        kill(&[self.worker(name)]);
+    }
+
+    /// Ends all engines of a worker, the one that trains and the one that serves.
+    pub fn kill_engines(&self, worker: &str) {
+        let engines = children(self.worker(worker));
+        assert!(!engines.is_empty(), "{worker} has no engine");
+        kill(&engines);
+    }
+
+    fn worker(&self, name: &str) -> Pid {
         let found = self.processes.running(&["tutti-worker", &format!("--name {name} ")]);
         let [worker] = found[..] else { panic!("{name} is not one process but {found:?}") };
-        kill_process(worker, Signal::KILL).unwrap();
+        worker
     }
 
     /// Stops it as Ctrl-C does, and checks that no process is left.

@@ -40,10 +40,7 @@ impl Marked {
 
     /// Ends all of them at once.
     pub fn kill(&self) {
-        for process in self.running(&[]) {
-            // One that has ended by itself meanwhile needs no killing.
-            let _ = kill_process(process, Signal::KILL);
-        }
+        kill(&self.running(&[]));
     }
 
     /// Waits until none of them runs.
@@ -59,6 +56,22 @@ impl Marked {
             std::thread::sleep(LOOK_EVERY);
         }
     }
+}
+
+/// Ends processes as the kernel does for want of memory.
+pub(crate) fn kill(processes: &[Pid]) {
+    for process in processes {
+        // One that has ended by itself meanwhile needs no killing.
+        let _ = kill_process(*process, Signal::KILL);
+    }
+}
+
+/// Those that `parent` started and that still run.
+pub(crate) fn children(parent: Pid) -> Vec<Pid> {
+    let threads = fs::read_dir(format!("/proc/{}/task", parent.as_raw_nonzero())).unwrap().flatten();
+    let lists = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    let ids: Vec<i32> = lists.flat_map(|list| list.split(' ').flat_map(str::parse).collect::<Vec<_>>()).collect();
+    ids.into_iter().filter_map(Pid::from_raw).collect()
 }
 
 fn command_line(id: i32) -> String {

@@ -36,14 +36,33 @@ fn job_file(folder: &Path, data: &Path) -> PathBuf {
 }
 
 #[test]
-fn data_that_are_not_there_fail_the_job_at_once_with_their_path() {
+fn a_cluster_refuses_what_cannot_work_and_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let cluster = Cluster::start(&folder.path().join("cluster"));
-    let file = job_file(folder.path(), Path::new("no/such/folder"));
-    let said = complaint(cluster.command(&["run"]).arg(&file), 1);
-    assert_says(&said, &["job `mistake-1` failed", "no/such/folder"]);
+    missing_data(&cluster, folder.path());
+    data_cut_short(&cluster, folder.path());
     another_version(&cluster.endpoint());
     assert!(cluster.stop().success());
+}
+
+/// The coordinator's and the command's machine need not have the data: a worker finds out.
+fn missing_data(cluster: &Cluster, folder: &Path) {
+    let file = job_file(folder, Path::new("no/such/folder"));
+    let said = complaint(cluster.command(&["run"]).arg(&file), 1);
+    let missing = "none of train-images-idx3-ubyte, train-images-idx3-ubyte.gz is in the data folder";
+    assert_says(&said, &["job `mistake-1` failed", "no/such/folder", missing, "check `data.path`"]);
+}
+
+/// The headers are whole, so that only reading all of it shows what is missing.
+fn data_cut_short(cluster: &Cluster, folder: &Path) {
+    let data = folder.join("short");
+    std::fs::create_dir(&data).unwrap();
+    cut_fashion_mnist(&data);
+    let images = data.join("train-images-idx3-ubyte.gz");
+    let whole = std::fs::read(&images).unwrap();
+    std::fs::write(&images, &whole[..whole.len() / 2]).unwrap();
+    let said = complaint(cluster.command(&["run"]).arg(job_file(folder, &data)), 1);
+    assert_says(&said, &["job `mistake-2` failed", "train-images-idx3-ubyte.gz", "fetch it again"]);
 }
 
 /// A worker of another version is turned away with both versions and the remedy.
@@ -65,22 +84,24 @@ fn another_version(endpoint: &str) {
 }
 
 #[test]
-fn truncated_and_foreign_data_are_named_before_anything_runs() {
+fn data_that_are_something_else_are_named_before_anything_runs() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     std::fs::create_dir(&data).unwrap();
     cut_fashion_mnist(&data);
     let file = job_file(folder.path(), &data);
-    let images = data.join("train-images-idx3-ubyte.gz");
-    let whole = std::fs::read(&images).unwrap();
+    let (images, labels) = (data.join("train-images-idx3-ubyte.gz"), data.join("train-labels-idx1-ubyte.gz"));
+    let mut validate = Command::new(program("tutti"));
+    validate.arg("validate").arg(&file);
 
+    std::fs::copy(&labels, &images).unwrap();
+    assert_says(
+        &complaint(&mut validate, 2),
+        &["train-images-idx3-ubyte.gz", "0x00000801", "not an IDX file of images"],
+    );
+    let whole = std::fs::read(&labels).unwrap();
     std::fs::write(&images, &whole[..10]).unwrap();
-    let said = complaint(Command::new(program("tutti")).arg("validate").arg(&file), 2);
-    assert_says(&said, &["train-images-idx3-ubyte"]);
-
-    std::fs::write(&images, b"no IDX file at all, and no gzip either").unwrap();
-    let said = complaint(Command::new(program("tutti")).arg("validate").arg(&file), 2);
-    assert_says(&said, &["train-images-idx3-ubyte"]);
+    assert_says(&complaint(&mut validate, 2), &["train-images-idx3-ubyte.gz cannot be decompressed", "fetch it again"]);
 }
 
 #[test]
