@@ -1,25 +1,25 @@
-//! The coordinator's clock: wall time that never goes back.
+//! The coordinator's clock: wall time at the start, and from there on steady.
 
 use ensemble::cluster::Millis;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Gives each command its time. The journal's order and its times agree, even where the machine's clock is set back:
-/// time then stands still until the clock has caught up.
-#[derive(Debug, Default)]
+/// Gives each command its time. It shows wall time, but runs by the machine's steady clock: were the wall clock set forward,
+/// all workers would seem to have been silent for a lease, and were it set back, the journal's times would not rise.
+#[derive(Debug)]
 pub struct Clock {
-    last: Millis,
+    origin: Millis,
+    started: Instant,
 }
 
 impl Clock {
-    /// A clock that never shows less than `last`, the newest time in the journal.
+    /// A clock that shows wall time now, and never less than `last`, the newest time in the journal.
     pub fn not_before(last: Millis) -> Self {
-        Self { last }
+        Self { origin: last.max(wall_time()), started: Instant::now() }
     }
 
     /// Now.
-    pub fn now(&mut self) -> Millis {
-        self.last = self.last.max(wall_time());
-        self.last
+    pub fn now(&self) -> Millis {
+        self.origin + self.started.elapsed().as_millis() as Millis
     }
 }
 

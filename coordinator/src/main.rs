@@ -2,11 +2,13 @@
 
 use anyhow::Context;
 use clap::Parser;
+use clap::builder::BoolishValueParser;
 use coordinator::listen::listen;
 use coordinator::{Coordinator, Settings};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -27,15 +29,27 @@ struct Flags {
     #[arg(long, env = "TUTTI_LEASE_MS", default_value_t = 15_000)]
     lease_ms: u64,
     /// Listen beyond this machine although connections are neither encrypted nor authenticated.
-    #[arg(long, env = "TUTTI_INSECURE_ALLOW_REMOTE")]
+    #[arg(long, env = "TUTTI_INSECURE_ALLOW_REMOTE", value_parser = BoolishValueParser::new())]
     insecure_allow_remote: bool,
 }
 
+/// Exit codes: 0 after a stop that was asked for, 1 for an error, 2 for wrong usage.
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let flags = Flags::parse();
     let filter = EnvFilter::try_from_env("TUTTI_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let color = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(color).with_writer(std::io::stderr).init();
+    match run(flags).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(flags: Flags) -> anyhow::Result<()> {
     let mut settings = Settings::new(flags.data_dir);
     settings.heartbeat_ms = flags.heartbeat_ms;
     settings.cluster.lease_ms = flags.lease_ms;

@@ -167,3 +167,90 @@ fn read(store: &Store, member: &Evaluated, part: Part) -> Result<Option<Predicti
 fn scores(probabilities: &Probabilities, labels: &Labels) -> Result<Scores, ReportError> {
     Ok(Evaluation::new(probabilities, labels)?.scores())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use ensemble::cluster::EvaluationScores;
+    use safetensors::serialize;
+    use safetensors::tensor::{Dtype, TensorView};
+
+    /// Stores what a member answers on each part: logits `[N, 2]`, each row against its label.
+    fn evaluated(store: &Store, name: &str, parts: &[&str], rows: &[([f32; 2], i64)]) -> Evaluated {
+        let logits: Vec<u8> =
+            rows.iter().flat_map(|(logits, _)| logits).flat_map(|logit| logit.to_le_bytes()).collect();
+        let labels: Vec<u8> = rows.iter().flat_map(|(_, label)| label.to_le_bytes()).collect();
+        let logits = TensorView::new(Dtype::F32, vec![rows.len(), 2], &logits).unwrap();
+        let labels = TensorView::new(Dtype::I64, vec![rows.len()], &labels).unwrap();
+        let tensors = parts
+            .iter()
+            .flat_map(|part| [(format!("{part}.logits"), logits.clone()), (format!("{part}.labels"), labels.clone())]);
+        let mut upload = store.create().unwrap();
+        upload.write(&serialize(tensors, None).unwrap()).unwrap();
+        let predictions = upload.commit().unwrap();
+        Evaluated { name: name.into(), predictions, scores: EvaluationScores::default() }
+    }
+
+    fn with_store(check: impl FnOnce(&Store)) {
+        let folder = tempfile::tempdir().unwrap();
+        check(&Store::open(folder.path().to_owned()).unwrap());
+    }
+
+    fn combination(select: Select, temperature: job::Temperature) -> Combination {
+        Combination { select, temperature, ..Combination::default() }
+    }
+
+    const BOTH: &[&str] = &["validation", "test"];
+
+    /// Overconfident by a factor of two: three of four rows are right, at logits twice the log odds of three to one.
+    fn overconfident() -> Vec<([f32; 2], i64)> {
+        let confident = 2.0 * 3.0_f32.ln();
+        [0, 0, 0, 1].map(|label| ([confident, 0.0], label)).to_vec()
+    }
+
+    #[test]
+    fn a_fitted_temperature_undoes_confidence_that_is_twice_too_high() {
+        with_store(|store| {
+            let members = vec![evaluated(store, "seed-0", BOTH, &overconfident())];
+            let combination = combination(Select::All, job::Temperature::Fitted);
+            let report = report(store, ReportInput { combination, members, averages: vec![] }).unwrap();
+            assert!((report.temperature - 2.0).abs() < 1e-6, "{}", report.temperature);
+            let entropy = -(0.75 * 0.75_f64.ln() + 0.25 * 0.25_f64.ln());
+            assert!((report.ensemble.test.unwrap().nll - entropy).abs() < 1e-6);
+            assert_eq!(report.disagreement, None, "one member disagrees with nobody");
+        });
+    }
+
+    #[test]
+    fn greedy_selection_leaves_a_member_out_that_only_harms() {
+        with_store(|store| {
+            let wrong: Vec<_> = overconfident().iter().map(|(_, label)| ([0.0, 9.0], *label)).collect();
+            let members =
+                vec![evaluated(store, "seed-0", BOTH, &wrong), evaluated(store, "seed-1", BOTH, &overconfident())];
+            let combination = combination(Select::Greedy, job::Temperature::One);
+            let report = report(store, ReportInput { combination, members, averages: vec![] }).unwrap();
+            assert!(report.weights[0] < 0.5 && report.weights[1] > 0.5, "{:?}", report.weights);
+            assert!((report.weights.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        });
+    }
+
+    #[test]
+    fn what_cannot_be_combined_is_named_with_the_remedy() {
+        with_store(|store| {
+            let rows = overconfident();
+            let check = |combination: Combination, members: Vec<Evaluated>, words: &[&str]| {
+                let error =
+                    report(store, ReportInput { combination, members, averages: vec![] }).unwrap_err().to_string();
+                words.iter().for_each(|word| assert!(error.contains(word), "{error}"));
+            };
+            let one = || vec![evaluated(store, "seed-0", &["test"], &rows)];
+            check(combination(Select::Greedy, job::Temperature::One), one(), &["select", "data.validation"]);
+            check(combination(Select::All, job::Temperature::Fitted), one(), &["temperature", "data.validation"]);
+            let mut other = rows.clone();
+            other.reverse();
+            let two = vec![evaluated(store, "seed-0", BOTH, &rows), evaluated(store, "seed-1", BOTH, &other)];
+            check(Combination::default(), two, &["seed-1", "other samples"]);
+        });
+    }
+}

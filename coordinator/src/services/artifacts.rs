@@ -1,12 +1,13 @@
 //! `Artifacts`: bytes into the store and out of it.
 
-use super::limits::{CHUNK_BYTES_MAX, CHUNKS_IN_FLIGHT};
+use super::limits::{CHUNK_BYTES_MAX, CHUNKS_IN_FLIGHT, TRANSFERS_MAX};
 use super::status::store_status;
 use crate::store::{Reader, Store, Upload};
 use ensemble::id::Digest;
 use ensemble::run::Artifact;
 use proto::v1::{self, artifacts_server, upload_request::Message};
-use tokio::sync::mpsc;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::bytes::Bytes;
 use tonic::{Request, Response, Status, Streaming};
@@ -15,12 +16,18 @@ use tonic::{Request, Response, Status, Streaming};
 #[derive(Clone, Debug)]
 pub struct Artifacts {
     store: Store,
+    transfers: Arc<Semaphore>,
 }
 
 impl Artifacts {
     /// Serves a store.
     pub fn new(store: Store) -> Self {
-        Self { store }
+        Self { store, transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)) }
+    }
+
+    /// Waits for a place among the transfers. It is given up with the thread that does the transfer.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Status> {
+        self.transfers.clone().acquire_owned().await.map_err(|error| Status::unavailable(error.to_string()))
     }
 }
 
@@ -30,12 +37,17 @@ impl artifacts_server::Artifacts for Artifacts {
         &self,
         request: Request<Streaming<v1::UploadRequest>>,
     ) -> Result<Response<v1::UploadReply>, Status> {
+        let place = self.place().await?;
         let mut messages = request.into_inner();
         let announced = header(messages.message().await?)?;
         let upload = self.store.put(announced).map_err(store_status)?;
         // Hashing and writing block, so they have a thread of their own; the queue is what the two may differ by.
         let (chunks, queue) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        let writer = tokio::task::spawn_blocking(move || receive(upload, queue));
+        let writer = tokio::task::spawn_blocking(move || {
+            let received = receive(upload, queue);
+            drop(place);
+            received
+        });
         let sent = forward(messages, chunks).await;
         let received = writer.await.map_err(|_| Status::internal("the upload's thread failed"))?;
         sent?;
@@ -46,10 +58,14 @@ impl artifacts_server::Artifacts for Artifacts {
     type DownloadStream = ReceiverStream<Result<v1::Chunk, Status>>;
 
     async fn download(&self, request: Request<v1::DownloadRequest>) -> Result<Response<Self::DownloadStream>, Status> {
+        let place = self.place().await?;
         let digest = parse_digest(request.into_inner().digest)?;
         let reader = self.store.open_artifact(&digest).map_err(store_status)?;
         let (chunks, stream) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        tokio::task::spawn_blocking(move || send(reader, &chunks));
+        tokio::task::spawn_blocking(move || {
+            send(reader, &chunks);
+            drop(place);
+        });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }

@@ -14,6 +14,10 @@ pub const WINDOW_BYTES: u32 = 1 << 20;
 /// The largest piece of an artifact in one message: large enough to be cheap, small enough not to hold up a heartbeat.
 pub const CHUNK_BYTES_MAX: usize = 1 << 20;
 
+/// How many artifacts may be on their way at once, up or down. Each has a thread that reads or writes it; more wait for
+/// their turn before they start.
+pub const TRANSFERS_MAX: usize = 64;
+
 /// How many chunks may wait between a connection and a disk: with 1 MiB each, what one transfer holds in memory.
 pub const CHUNKS_IN_FLIGHT: usize = 4;
 

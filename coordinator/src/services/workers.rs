@@ -52,7 +52,7 @@ impl workers_server::Workers for Workers {
         let Greeting { worker, slots } = hello::receive(&mut inbound).await?;
         let (outbound, stream) = mpsc::channel(OUTBOUND_MAX);
         let place = self.shared.sessions.enter(worker.clone(), outbound.clone()).map_err(|taken| {
-            Status::already_exists(format!("{taken}: `{worker}`; start this one with another name (--name)"))
+            Status::already_exists(format!("{taken}: `{worker}`; give this one another name (TUTTI_WORKER_NAME)"))
         })?;
         // First in the queue, before anything that joining leads to.
         let welcome = Message::Welcome(self.welcome());

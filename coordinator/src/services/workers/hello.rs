@@ -33,7 +33,7 @@ fn check(hello: Hello) -> Result<Greeting, Status> {
     }
     let printable = |name: &str| name.bytes().all(|byte| byte.is_ascii_graphic());
     if hello.worker.is_empty() || !printable(&hello.worker) {
-        let problem = "a worker's name is printable ASCII without spaces; give it one with --name";
+        let problem = "a worker's name is printable ASCII without spaces; give it one (TUTTI_WORKER_NAME)";
         return Err(Status::invalid_argument(problem));
     }
     let slots = hello.slots.into_iter().map(Slot::from).collect();

@@ -6,7 +6,7 @@ use crate::services::status::apply_status;
 use crate::sessions::{Outbound, Place};
 use ensemble::cluster::{Command, LeaveReason};
 use ensemble::id::WorkerId;
-use proto::v1::{FromWorker, Renewed, from_worker::Message, to_worker};
+use proto::v1::{FromWorker, Hosted, Predicted, Renewed, from_worker::Message, to_worker};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
@@ -73,8 +73,8 @@ impl Reader<'_> {
     async fn on(&self, message: Message) -> Result<(), Status> {
         match message {
             Message::Heartbeat(_) => self.on_heartbeat().await,
-            Message::Hosted(hosted) => Ok(self.shared.gateway.hosted(self.worker.clone(), hosted).await),
-            Message::Predicted(predicted) => Ok(self.shared.gateway.predicted(self.worker.clone(), predicted).await),
+            Message::Hosted(hosted) => self.on_hosted(hosted).await,
+            Message::Predicted(predicted) => self.on_predicted(predicted).await,
             Message::Hello(_) => Err(Status::invalid_argument("`hello` comes once")),
             step => self.on_step(step).await,
         }
@@ -85,6 +85,16 @@ impl Reader<'_> {
         self.shared.driver.apply(heartbeat).await.map_err(apply_status)?;
         // The worker's own fence stands on this answer. A session that is going down needs none.
         let _ = self.shared.sessions.send(self.worker, to_worker::Message::Renewed(Renewed {}));
+        Ok(())
+    }
+
+    async fn on_hosted(&self, hosted: Hosted) -> Result<(), Status> {
+        self.shared.gateway.hosted(self.worker.clone(), hosted).await;
+        Ok(())
+    }
+
+    async fn on_predicted(&self, predicted: Predicted) -> Result<(), Status> {
+        self.shared.gateway.predicted(self.worker.clone(), predicted).await;
         Ok(())
     }
 

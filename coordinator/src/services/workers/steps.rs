@@ -7,7 +7,7 @@ use crate::driver::ApplyError;
 use crate::logs::Line;
 use crate::services::status::apply_status;
 use crate::sessions::TaskKind;
-use ensemble::cluster::{Command, LeaseKey, LeaveReason};
+use ensemble::cluster::{Command, Failure, LeaseKey, LeaveReason};
 use ensemble::id::{JobId, WorkerId};
 use ensemble::run::Artifact;
 use proto::convert::required;
@@ -66,12 +66,16 @@ impl Steps {
     }
 
     fn on_log(&self, wire: v1::TaskLog) -> Result<(), Status> {
-        let lease: LeaseKey = required("key", wire.key)?;
-        if let Some(job) = self.job_at_work(&lease) {
-            let (task, worker) = (lease.task.to_string(), self.worker.to_string());
-            self.shared.logs.append(job, Line { time_ms: wall_time(), task, worker, text: wire.text });
-        }
+        self.note(&required("key", wire.key)?, wire.text);
         Ok(())
+    }
+
+    /// Appends to the log of the lease's job.
+    fn note(&self, lease: &LeaseKey, text: String) {
+        if let Some(job) = self.job_at_work(lease) {
+            let (task, worker) = (lease.task.to_string(), self.worker.to_string());
+            self.shared.logs.append(job, Line { time_ms: wall_time(), task, worker, text });
+        }
     }
 
     /// The job of a lease that counts. What a worker says of any other is not worth a word.
@@ -99,7 +103,7 @@ impl Steps {
     async fn on_finished(&self, wire: v1::TaskFinished) -> Result<(), Status> {
         let lease: LeaseKey = required("key", wire.key)?;
         let command = match self.shared.sessions.granted(&self.worker, &lease) {
-            None => return Ok(self.disown(lease, "the lease is not the session's")),
+            None => return self.disown(lease, "the lease is not the session's"),
             Some(TaskKind::Train) => Command::FinishTraining { lease: lease.clone() },
             Some(TaskKind::Calibrate) => {
                 Command::FinishCalibration { lease: lease.clone(), artifact: self.stored(wire.artifact)? }
@@ -121,7 +125,10 @@ impl Steps {
 
     async fn on_failed(&self, wire: v1::TaskFailed) -> Result<(), Status> {
         let lease: LeaseKey = required("key", wire.key.clone())?;
-        self.settle(lease.clone(), Command::Fail { lease, failure: wire.try_into()? }).await
+        let failure = Failure::try_from(wire)?;
+        tracing::warn!(worker = %self.worker, task = %lease.task, attempt = lease.attempt, class = ?failure.class, message = failure.message, "task failed");
+        self.note(&lease, format!("attempt {} failed: {}", lease.attempt, failure.message));
+        self.settle(lease.clone(), Command::Fail { lease, failure }).await
     }
 
     async fn on_drained(&self) -> Result<Goodbye, Status> {
@@ -143,14 +150,16 @@ impl Steps {
     async fn settle(&self, lease: LeaseKey, command: Command) -> Result<(), Status> {
         match self.shared.driver.apply(command).await {
             Ok(()) => Ok(()),
-            Err(ApplyError::Rejected(rejection)) => Ok(self.disown(lease, &rejection.to_string())),
+            Err(ApplyError::Rejected(rejection)) => self.disown(lease, &rejection.to_string()),
             Err(error) => Err(apply_status(error)),
         }
     }
-    /// Tells the worker to stop what no longer counts.
-    fn disown(&self, lease: LeaseKey, reason: &str) {
-        tracing::info!(worker = %self.worker, task = %lease.task, attempt = lease.attempt, reason, "a result does not count");
+    /// Tells the worker to stop what no longer counts. That is no fault of the session.
+    fn disown(&self, lease: LeaseKey, reason: &str) -> Result<(), Status> {
+        let (worker, task, attempt) = (&self.worker, &lease.task, lease.attempt);
+        tracing::info!(%worker, %task, attempt, reason, "a result does not count");
         // A worker that is gone has stopped anyway.
         let _ = self.shared.sessions.revoke(&self.worker, lease);
+        Ok(())
     }
 }
