@@ -19,13 +19,14 @@ pub enum Command {
     Submit { key: String, job: Box<Job> },
     /// A user cancels a job.
     Cancel { job: JobId },
-    /// A worker opens a session.
+    /// A worker opens a session. One that it still had has ended with this.
     Join { worker: WorkerId, slots: Vec<Slot> },
-    /// A worker's session ended, or it drains.
+    /// A worker's session ended, or it drains. Whoever drives the cluster sees to it that the end of a session is not
+    /// said after the next one has begun.
     Leave { worker: WorkerId, reason: LeaveReason },
     /// A worker is alive.
     Heartbeat { worker: WorkerId },
-    /// A worker's slot asks for a task.
+    /// A worker's slot asks for a task. If it has one, it knows nothing of that any more.
     Ready { worker: WorkerId, slot: u32 },
     /// A run's resumable state has reached the store.
     /// Where it stands exactly at one of the run's branch points, `branch` is that point's place in

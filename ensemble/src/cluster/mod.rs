@@ -18,6 +18,8 @@
 //! but the moment at which `due` names a worker. [`Cluster::tick`] applies what is due at once; a journal of ticks is as
 //! good, if it has the heartbeats before them too. A tick without effects has changed nothing.
 
+mod chores;
+mod claims;
 mod command;
 mod grants;
 mod job;

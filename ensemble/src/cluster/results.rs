@@ -1,14 +1,10 @@
-//! What workers, and the coordinator itself, bring back.
+//! What workers bring back.
 
-use super::job::{Checkpoint, Finished, Followup, JobPhase, ModelSource, ModelState, Stored, no_part};
+use super::job::{Checkpoint, Followup, Stored};
 use super::restart::{Verdict, after_failure};
 use super::task::{Claim, Success, TaskKey, TaskKind, TaskState};
-use super::{
-    AverageOutcome, Cluster, Effect, EvaluationScores, Failure, FailureClass, LeaseKey, Millis, Rejection,
-    ReportOutcome,
-};
+use super::{Cluster, Effect, EvaluationScores, Failure, FailureClass, LeaseKey, Millis, Rejection};
 use crate::expand::ModelRef;
-use crate::id::{JobId, TaskId};
 use crate::run::{Artifact, ModelKind};
 
 impl Cluster {
@@ -123,64 +119,6 @@ impl Cluster {
         Ok(effects)
     }
 
-    pub(super) fn handle_finish_average(
-        &mut self,
-        now: Millis,
-        job: &JobId,
-        average: u32,
-        outcome: AverageOutcome,
-    ) -> Result<Vec<Effect>, Rejection> {
-        let number = self.open_job(job)?;
-        let state = &mut self.jobs[number as usize];
-        let unasked = || Rejection::Unexpected(format!("nobody asked for average {average} of job `{job}`"));
-        let &model = state.averages.get(average as usize).ok_or_else(unasked)?;
-        let entry = &state.models[model as usize];
-        let mut followup = Followup::default();
-        match (&entry.state, outcome) {
-            (ModelState::Averaging, AverageOutcome::Averaged { artifact, batch_norm }) => {
-                state.store(model, Stored { artifact, committed: now }, batch_norm, &mut followup);
-            }
-            (ModelState::Averaging, AverageOutcome::Refused { message }) => {
-                followup.hopeless = Some(format!("`{}` cannot be made: {message}", entry.name));
-            }
-            // It was heard before.
-            (ModelState::Calibrating(_) | ModelState::Stored(_) | ModelState::Evaluated(_), _)
-                if matches!(entry.source, ModelSource::Soup(_)) =>
-            {
-                return Ok(Vec::new());
-            }
-            _ => return Err(unasked()),
-        }
-        let mut effects = Vec::new();
-        self.follow(now, number, followup, &mut effects);
-        Ok(effects)
-    }
-
-    pub(super) fn handle_finish_report(
-        &mut self,
-        now: Millis,
-        job: &JobId,
-        outcome: ReportOutcome,
-    ) -> Result<Vec<Effect>, Rejection> {
-        let number = self.number(job)?;
-        let mut effects = Vec::new();
-        match (&self.jobs[number as usize].phase, outcome) {
-            (JobPhase::Combining, ReportOutcome::Done { report }) => {
-                self.end_job(number, JobPhase::Done(Finished { report, ended: now }), &mut effects);
-            }
-            (JobPhase::Combining, ReportOutcome::Refused { message }) => {
-                let followup = Followup { hopeless: Some(message), ..Followup::default() };
-                self.follow(now, number, followup, &mut effects);
-            }
-            (JobPhase::Done(done), ReportOutcome::Done { report }) if done.report == report => {}
-            (JobPhase::Running, _) => {
-                return Err(Rejection::Unexpected(format!("job `{job}` is not ready to be combined")));
-            }
-            _ => return Err(Rejection::JobEnded(job.clone())),
-        }
-        Ok(effects)
-    }
-
     fn fail(&mut self, now: Millis, key: TaskKey, failure: &Failure) -> Vec<Effect> {
         self.free_slot(key);
         let (id, settings) = (self.task_id(key), self.settings);
@@ -214,55 +152,5 @@ impl Cluster {
         let mut effects = Vec::new();
         self.follow(now, key.job, followup, &mut effects);
         effects
-    }
-
-    /// The task that a lease names, if that attempt counts.
-    fn claim(&mut self, lease: &LeaseKey) -> Result<(TaskKey, Claim), Rejection> {
-        let key = self.key(&lease.task)?;
-        let claim = self.task_mut(key).claim(lease.attempt);
-        Ok((key, claim.ok_or_else(|| Rejection::StaleLease(lease.clone()))?))
-    }
-
-    /// As [`Cluster::claim`], for the last word on a task; nothing where it has been said before, with the same result.
-    /// With the model that the task is about.
-    fn claim_to_finish(
-        &mut self,
-        lease: &LeaseKey,
-        artifact: Option<&Artifact>,
-        expected: impl Fn(&TaskKind) -> bool,
-    ) -> Result<Option<(TaskKey, Option<u32>)>, Rejection> {
-        let (key, claim) = self.claim(lease)?;
-        let kind = &self.task_mut(key).kind;
-        if !expected(kind) {
-            return Err(Rejection::Unexpected(format!("`{}` is not the kind of task that ends so", lease.task)));
-        }
-        match claim {
-            Claim::Live => Ok(Some((key, kind.model()))),
-            Claim::Repeated(success) if success.artifact.as_ref() == artifact => Ok(None),
-            Claim::Repeated(_) => Err(Rejection::StaleLease(lease.clone())),
-        }
-    }
-
-    fn check_part(&mut self, key: TaskKey, run: u32) -> Result<(), Rejection> {
-        match &self.task_mut(key).kind {
-            TaskKind::Train { runs } if runs.contains(&run) => Ok(()),
-            _ => Err(no_part(run)),
-        }
-    }
-
-    fn key(&self, id: &TaskId) -> Result<TaskKey, Rejection> {
-        let unknown = || Rejection::UnknownTask(id.clone());
-        let (job, kind, task) = TaskKind::parse(id).ok_or_else(unknown)?;
-        let &job = self.numbers.get(&job).ok_or_else(unknown)?;
-        let entry = self.jobs[job as usize].tasks.get(task as usize).ok_or_else(unknown)?;
-        if entry.kind.is_called(kind) { Ok(TaskKey { job, task }) } else { Err(unknown()) }
-    }
-
-    fn open_job(&self, job: &JobId) -> Result<u32, Rejection> {
-        let number = self.number(job)?;
-        match self.jobs[number as usize].phase.ended() {
-            None => Ok(number),
-            Some(_) => Err(Rejection::JobEnded(job.clone())),
-        }
     }
 }

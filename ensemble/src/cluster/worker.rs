@@ -73,6 +73,11 @@ impl Workers {
                 "worker `{id}` has {given} slots; it must have 1 to {SLOTS_MAX}"
             )));
         }
+        let numbers: BTreeSet<_> = slots.iter().map(|slot| slot.index).collect();
+        if numbers.len() < slots.len() || slots.iter().any(|slot| slot.device.len() > NAME_BYTES_MAX) {
+            let problem = format!("worker `{id}` names two slots alike, or a device in over {NAME_BYTES_MAX} bytes");
+            return Err(Rejection::Unexpected(problem));
+        }
         let known = self.workers.contains_key(id);
         if !known && self.workers.len() >= WORKERS_MAX && self.gone.is_empty() {
             return Err(Rejection::Full(format!("the cluster has its {WORKERS_MAX} workers")));

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod averages;
+mod bounds;
 mod contests;
 mod jobs;
 mod leases;

@@ -6,6 +6,7 @@ mod contest;
 mod model;
 mod run;
 mod training;
+mod views;
 
 pub(super) use contest::ContestState;
 pub(super) use model::{Calibration, Model, ModelSource, ModelState, Soup, Stored};
