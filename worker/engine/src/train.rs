@@ -30,7 +30,7 @@ use pack::{Pack, Start};
 /// the last case the state is left behind as checkpoints.
 pub fn train(session: &mut Session, task: &TrainTask, listener: &mut dyn Listener) -> Result<(), TaskError> {
     let data = session.data.load(&task.job.data)?;
-    let starts = task.runs.iter().map(Start::read).collect::<Result<Vec<_>, _>>()?;
+    let starts = task.runs.iter().map(|run| Start::read(&task.job, &data, run)).collect::<Result<Vec<_>, _>>()?;
     for group in pack::groups(starts) {
         let mut pack = Pack::new(task, Rc::clone(&data), group, session.device)?;
         pack.train(listener)?;

@@ -31,22 +31,28 @@ impl Pack {
         }
         self.checkpointed = (Instant::now(), self.step);
         for place in (0..self.members.len()).filter(|&place| !self.members[place].is_done) {
-            self.write_checkpoint(place, None, listener)?;
+            // A branch's checkpoint is as good as any other.
+            if self.branches_here(place).next().is_none() {
+                self.write_checkpoint(place, None, listener)?;
+            }
         }
         Ok(())
     }
 
     /// The checkpoints that other runs branch from, exactly where they do.
-    pub(super) fn write_branches(&mut self, listener: &mut dyn Listener) -> Result<(), TaskError> {
+    pub(super) fn write_branches(&self, listener: &mut dyn Listener) -> Result<(), TaskError> {
         for place in (0..self.members.len()).filter(|&place| !self.members[place].is_done) {
-            let points = self.members[place].run.branch_points.clone();
-            for (branch, part) in (0..).zip(points) {
-                if branch_step(part, self.steps()) == self.step {
-                    self.write_checkpoint(place, Some(branch), listener)?;
-                }
+            for branch in self.branches_here(place) {
+                self.write_checkpoint(place, Some(branch), listener)?;
             }
         }
         Ok(())
+    }
+
+    /// The branch points at which a run stands.
+    fn branches_here(&self, place: usize) -> impl Iterator<Item = u32> + '_ {
+        let points = (0..).zip(&self.members[place].run.branch_points);
+        points.filter(|&(_, &part)| branch_step(part, self.steps()) == self.step).map(|(branch, _)| branch)
     }
 
     fn write_checkpoint(

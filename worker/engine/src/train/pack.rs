@@ -19,31 +19,48 @@ use crate::random::RandomStreams;
 use crate::scoring::Score;
 use crate::session::TrainTask;
 
-/// A run and the state that it goes on from.
+/// A run, its samples, and the state that it goes on from.
 pub(super) struct Start {
     run: Run,
+    selection: Selection,
     checkpoint: Option<Checkpoint>,
 }
 
 impl Start {
-    pub(super) fn read((run, resume): &(Run, Option<PathBuf>)) -> Result<Self, TaskError> {
+    pub(super) fn read(job: &Job, data: &Data, (run, resume): &(Run, Option<PathBuf>)) -> Result<Self, TaskError> {
         let checkpoint = resume.as_ref().map(|path| Checkpoint::read(path, run)).transpose()?;
         if checkpoint.is_none() && matches!(run.goal, Goal::Swa { .. }) {
             let message =
                 format!("run `{}` averages along another run, but has no checkpoint of it to start from", run.name);
             return Err(TaskError::Job(message));
         }
-        Ok(Self { run: run.clone(), checkpoint })
+        let selection = Selection::new(job, run.samples, &data.train.host_labels);
+        Ok(Self { run: run.clone(), selection, checkpoint })
     }
 
-    /// Runs go side by side only in step with one another.
-    fn pace(&self) -> (u64, u64, bool) {
-        self.checkpoint.as_ref().map_or((0, 0, false), |state| (state.step, state.swa_count, state.is_done))
+    /// Runs go side by side only in step with one another, and so with batches of the same sizes.
+    fn pace(&self) -> Pace {
+        let state = self.checkpoint.as_ref();
+        Pace {
+            step: state.map_or(0, |state| state.step),
+            swa_count: state.map_or(0, |state| state.swa_count),
+            had_ended: state.is_some_and(|state| state.is_done),
+            samples: self.selection.training.len(),
+        }
     }
 }
 
-/// The runs of a task in packs that are in step. More than one only where the checkpoints of a pack that was
-/// interrupted are of different ages.
+/// What the runs of a pack must have in common.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Pace {
+    step: u64,
+    swa_count: u64,
+    had_ended: bool,
+    samples: usize,
+}
+
+/// The runs of a task in packs that are in step. More than one only where folds differ by a sample, or where the
+/// checkpoints of a pack that was interrupted are of different ages.
 pub(super) fn groups(starts: Vec<Start>) -> Vec<Vec<Start>> {
     let mut groups: Vec<Vec<Start>> = Vec::new();
     for start in starts {
@@ -89,8 +106,9 @@ pub(super) struct Pack {
 
 impl Pack {
     pub(super) fn new(task: &TrainTask, data: Rc<Data>, starts: Vec<Start>, device: Device) -> Result<Self, TaskError> {
-        let members = starts.iter().map(|start| Member::new(task, &data, start)).collect::<Result<Vec<_>, _>>()?;
+        let members = starts.iter().map(|start| Member::new(&data, start)).collect::<Result<Vec<_>, _>>()?;
         check_compatible(&members)?;
+        let Pace { step, had_ended, .. } = starts[0].pace();
         let run = &members[0].run;
         let seeds: Vec<u64> = members.iter().map(|member| member.run.seed).collect();
         let dropout = run.train.regularize.dropout;
@@ -102,9 +120,9 @@ impl Pack {
             optimizer: Optimizer::new(&run.train.optimizer, decay_all, network.arena())?,
             averages: Averages::new(members.iter().map(|member| &member.run)),
             batches: batches(&members, &seeds),
-            step: starts[0].pace().0,
-            had_ended: starts[0].pace().2,
-            checkpointed: (Instant::now(), starts[0].pace().0),
+            step,
+            had_ended,
+            checkpointed: (Instant::now(), step),
             data,
             network,
             members,
@@ -154,9 +172,8 @@ impl Pack {
 }
 
 impl Member {
-    fn new(task: &TrainTask, data: &Data, start: &Start) -> Result<Self, TaskError> {
-        let run = start.run.clone();
-        let selection = Selection::new(&task.job, run.samples, &data.train.host_labels);
+    fn new(data: &Data, start: &Start) -> Result<Self, TaskError> {
+        let (run, selection) = (start.run.clone(), start.selection.clone());
         if selection.training.is_empty() {
             return Err(TaskError::Job(format!("run `{}` has no training sample; lower `data.validation`", run.name)));
         }
@@ -199,7 +216,6 @@ fn difference(a: &Member, b: &Member) -> Option<&'static str> {
         (one.optimizer == two.optimizer, "optimizers"),
         (one.regularize == two.regularize, "regularizations"),
         (one.augment == two.augment, "augmentations"),
-        (a.selection.training.len() == b.selection.training.len(), "numbers of training samples"),
     ];
     comparisons.into_iter().find(|(is_equal, _)| !is_equal).map(|(_, what)| what)
 }

@@ -94,7 +94,7 @@ def main():
     model = Cnn()
     initialize(model)
     steps = EPOCHS * -(-SAMPLES // BATCH)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, nesterov=True, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     average = model.fc.bias.detach().clone()
     losses, step = [], 0
