@@ -15,7 +15,10 @@ use std::time::{Duration, Instant};
 const MEMBERS_PER_JOB: usize = 10_000;
 
 fn main() {
-    println!("{:>8} {:>8} {:>10} {:>12} {:>12} {:>10}", "workers", "members", "submit ms", "decisions", "mean ns", "worst us");
+    println!(
+        "{:>8} {:>8} {:>10} {:>12} {:>12} {:>10}",
+        "workers", "members", "submit ms", "decisions", "mean ns", "worst us"
+    );
     for (workers, members) in [(100, 10_000), (1_000, 10_000), (1_000, 50_000), (10_000, 50_000), (10_000, 100_000)] {
         row(workers, members);
     }
@@ -42,7 +45,11 @@ fn row(workers: usize, members: usize) {
     assert!(run.cluster.jobs().iter().all(|job| job.members_ready == job.members_total), "all members are evaluated");
     let Clock { decisions, total, worst } = run.clock;
     let mean = total.as_nanos() / u128::from(decisions);
-    println!("{workers:>8} {members:>8} {:>10} {decisions:>12} {mean:>12} {:>10}", submit.as_millis(), worst.as_micros());
+    println!(
+        "{workers:>8} {members:>8} {:>10} {decisions:>12} {mean:>12} {:>10}",
+        submit.as_millis(),
+        worst.as_micros()
+    );
 }
 
 struct Run {

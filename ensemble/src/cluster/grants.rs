@@ -2,7 +2,7 @@
 
 use super::job::{Failed, Followup, JobPhase, JobState};
 use super::queue::Place;
-use super::restart::{Verdict, after_loss};
+use super::restart::{Verdict, after_loss, clipped};
 use super::task::{Lease, Pause, Success, Task, TaskKey, TaskState};
 use super::worker::SlotState;
 use super::{Cluster, Effect, LeaseKey, Millis};
@@ -78,7 +78,7 @@ impl Cluster {
         }
         match after_loss(self.task_mut(key), &id, &settings) {
             Verdict::Hopeless(message) => self.give_up(key, message, &mut followup),
-            Verdict::Again | Verdict::Later(_) => self.ready_again(key, &mut followup),
+            Verdict::Again | Verdict::Later(..) => self.ready_again(key, &mut followup),
         }
         followup
     }
@@ -99,7 +99,7 @@ impl Cluster {
     }
 
     fn fail_job(&mut self, now: Millis, job: u32, message: String, effects: &mut Vec<Effect>) {
-        let failed = Failed { message, ended: now };
+        let failed = Failed { message: clipped(&message), ended: now };
         self.end_job(job, JobPhase::Failed(failed), effects);
     }
 

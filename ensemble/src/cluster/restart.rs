@@ -10,8 +10,8 @@ use crate::id::TaskId;
 pub(super) enum Verdict {
     /// Grant the task again at once.
     Again,
-    /// Grant it again after a pause of this many milliseconds.
-    Later(Millis),
+    /// Grant it again after a pause of this many milliseconds; what has happened, for people.
+    Later(Millis, String),
     /// The job cannot succeed, for this reason.
     Hopeless(String),
 }
@@ -26,7 +26,7 @@ pub(super) fn after_failure(task: &mut Task, id: &TaskId, failure: &Failure, set
     if task.failures > settings.restarts_max {
         return Verdict::Hopeless(format!("`{id}` failed {} times; the last time: {message}", task.failures));
     }
-    Verdict::Later(pause(task.failures, id, settings))
+    Verdict::Later(pause(task.failures, id, settings), format!("`{id}` failed and is tried again: {message}"))
 }
 
 /// Counts the loss of a worker. It is not the task's fault, so there is no pause.
@@ -58,7 +58,7 @@ fn hash(name: &str, number: u32) -> u64 {
 }
 
 /// The start of a message, cut between characters.
-fn clipped(message: &str) -> String {
+pub(super) fn clipped(message: &str) -> String {
     let end = (0..=MESSAGE_BYTES_MAX.min(message.len())).rev().find(|&end| message.is_char_boundary(end));
     message[..end.unwrap_or(0)].to_owned()
 }

@@ -125,7 +125,10 @@ impl Cluster {
         let mut followup = Followup::default();
         match after_failure(self.task_mut(key), &id, failure, &settings) {
             Verdict::Again => self.ready_again(key, &mut followup),
-            Verdict::Later(pause) => self.pause(key, now.saturating_add(pause)),
+            Verdict::Later(pause, trouble) => {
+                self.pause(key, now.saturating_add(pause));
+                self.job_of(key).trouble = Some(trouble);
+            }
             Verdict::Hopeless(message) => self.give_up(key, message, &mut followup),
         }
         self.followed(now, key, followup)

@@ -12,7 +12,7 @@ use crate::view::{AverageView, CheckpointView, JobView, MemberView, RunView, Slo
 impl Cluster {
     /// All jobs, in the order of submission.
     pub fn jobs(&self) -> Vec<JobView> {
-        self.jobs.iter().map(JobState::view).collect()
+        self.jobs.iter().map(|job| self.job_view(job)).collect()
     }
 
     /// One job.
@@ -20,7 +20,7 @@ impl Cluster {
     /// # Errors
     /// [`Rejection::UnknownJob`], as for all that follow.
     pub fn job(&self, job: &JobId) -> Result<JobView, Rejection> {
-        Ok(self.state(job)?.view())
+        Ok(self.job_view(self.state(job)?))
     }
 
     /// The job file of a job.
@@ -83,6 +83,14 @@ impl Cluster {
 
     fn state(&self, job: &JobId) -> Result<&JobState, Rejection> {
         Ok(&self.jobs[self.number(job)? as usize])
+    }
+
+    fn job_view(&self, job: &JobState) -> JobView {
+        let mut view = job.view();
+        if matches!(job.phase, JobPhase::Running) && view.detail.is_empty() && !self.workers.any_connected() {
+            view.detail = "no worker is in session".to_owned();
+        }
+        view
     }
 
     fn worker_view(&self, id: &WorkerId, worker: &Worker) -> WorkerView {

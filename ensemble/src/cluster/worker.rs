@@ -58,6 +58,10 @@ impl Workers {
         self.workers.iter()
     }
 
+    pub fn any_connected(&self) -> bool {
+        !self.connected.is_empty()
+    }
+
     pub fn is_connected(&self, id: &WorkerId) -> bool {
         self.workers.get(id).is_some_and(|worker| matches!(worker.state, WorkerState::Connected(_)))
     }

@@ -64,3 +64,46 @@ fn what_users_see_of_a_job_at_work() {
         "#]],
     );
 }
+
+#[test]
+fn a_job_says_what_it_waits_for() {
+    check(
+        "members: [{seeds: {count: 1}}]",
+        "submit
+         show job
+         join w1 1
+         show job
+         ready w1 0
+         fail train/0@1 engine
+         show job
+         ready w1 0
+         tick 2000
+         beat w1
+         model train/0@2 0 final
+         trained train/0@2
+         show job",
+        expect![[r#"
+            submit
+                accepted demo-1
+            show job
+                {"id":"demo-1","name":"demo","phase":"running","detail":"no worker is in session","members_ready":0,"members_total":1,"submitted_ms":0,"ended_ms":null,"served":false}
+            join w1 1
+            show job
+                {"id":"demo-1","name":"demo","phase":"running","detail":"","members_ready":0,"members_total":1,"submitted_ms":0,"ended_ms":null,"served":false}
+            ready w1 0
+                grant w1/0 train/0@1: seed-0
+            fail train/0@1 engine
+            show job
+                {"id":"demo-1","name":"demo","phase":"running","detail":"`demo-1/train/0` failed and is tried again: the engine was killed by signal 9","members_ready":0,"members_total":1,"submitted_ms":0,"ended_ms":null,"served":false}
+            ready w1 0
+            tick 2000
+                retried demo-1/train/0
+                grant w1/0 train/0@2: seed-0
+            beat w1
+            model train/0@2 0 final
+            trained train/0@2
+            show job
+                {"id":"demo-1","name":"demo","phase":"running","detail":"","members_ready":0,"members_total":1,"submitted_ms":0,"ended_ms":null,"served":false}
+        "#]],
+    );
+}

@@ -38,6 +38,8 @@ pub(super) struct JobState {
     pub averages: Vec<u32>,
     pub contests: Vec<ContestState>,
     pub tasks: Vec<Task>,
+    /// What went wrong last and is tried again, until something goes right.
+    pub trouble: Option<String>,
     open: Open,
 }
 
@@ -134,6 +136,7 @@ impl JobState {
             averages: Vec::new(),
             contests: Vec::new(),
             tasks: Vec::new(),
+            trouble: None,
             open: Open { contests: plan.contests.len(), ..Open::default() },
         };
         let mut followup = Followup::default();
@@ -176,6 +179,7 @@ impl JobState {
     /// Marks a task as done.
     pub fn finish(&mut self, task: u32, success: Success) {
         self.tasks[task as usize].state = TaskState::Done(success);
+        self.trouble = None;
         self.open.tasks -= 1;
     }
 

@@ -13,7 +13,7 @@ use crate::view::{
 impl JobState {
     pub fn view(&self) -> JobView {
         let (phase, detail) = match &self.phase {
-            JobPhase::Running => (Phase::Running, String::new()),
+            JobPhase::Running => (Phase::Running, self.trouble.clone().unwrap_or_default()),
             JobPhase::Combining => (Phase::Running, "combining the members' predictions".to_owned()),
             JobPhase::Done(_) => (Phase::Done, String::new()),
             JobPhase::Failed(failed) => (Phase::Failed, failed.message.clone()),
