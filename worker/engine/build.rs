@@ -2,12 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-const SHIM: &[&str] = &["runtime.cpp", "random.cpp"];
+const SHIM: &[&str] = &["runtime.cpp", "random.cpp", "norm.cpp", "optimizer.cpp", "dispatch.cpp"];
+
+/// The instruction sets that kernels are compiled for on x86-64: the name of the table, and the compiler's flags.
+const INSTRUCTION_SETS: &[(&str, &[&str])] = &[
+    ("kernels_baseline", &[]),
+    ("kernels_avx2", &["-march=x86-64-v3"]),
+    ("kernels_avx512", &["-march=x86-64-v4", "-mprefer-vector-width=512"]),
+];
 
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-changed=shim");
     let libtorch = libtorch();
+    compile_kernels();
     compile_shim(&libtorch);
     emit_rpath(&libtorch);
 }
@@ -26,17 +34,31 @@ fn libtorch() -> PathBuf {
     std::path::absolute(&libtorch).unwrap_or(libtorch)
 }
 
+/// Kernels include nothing of libtorch, so that compiling them once for each instruction set is cheap.
+fn compile_kernels() {
+    let is_x86 = std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64");
+    let sets = if is_x86 { INSTRUCTION_SETS } else { &INSTRUCTION_SETS[..1] };
+    for (table, flags) in sets {
+        let mut build = base();
+        build.define("TUTTI_TABLE", *table).file("shim/kernels.cpp");
+        for flag in *flags {
+            build.flag(flag);
+        }
+        build.compile(table);
+    }
+}
+
+fn base() -> cc::Build {
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").opt_level(3).warnings(false).include("shim");
+    build.flag("-fno-math-errno").flag("-fno-trapping-math").flag("-Wno-psabi");
+    build
+}
+
 fn compile_shim(libtorch: &Path) {
     let include = libtorch.join("include");
-    cc::Build::new()
-        .cpp(true)
-        .std("c++17")
-        .opt_level(3)
+    base()
         .flag("-fopenmp")
-        .flag("-fno-math-errno")
-        .flag("-fno-trapping-math")
-        .warnings(false)
-        .include("shim")
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .files(SHIM.iter().map(|name| format!("shim/{name}")))

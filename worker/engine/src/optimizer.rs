@@ -1,10 +1,12 @@
 //! Optimizers on the flat arena, with PyTorch's formulas and their state in our own hands.
 
 use ensemble::job;
-use tch::{TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use crate::nn::NetworkError;
 use crate::nn::arena::{Arena, State};
+use crate::nn::layout::{Role, Slot};
+use crate::shim;
 
 /// The learning rate of each member of a pack.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,8 +77,50 @@ impl Optimizer {
     pub fn step(&mut self, arena: &mut Arena, gradients: &Tensor, rates: &LearningRates) -> Result<(), NetworkError> {
         check_width(rates, arena)?;
         self.steps += 1;
-        tch::no_grad(|| self.step_in_passes(arena, gradients, rates))?;
-        Ok(())
+        if gradients.device() == Device::Cpu {
+            return Ok(self.step_in_one_pass(arena, gradients, rates)?);
+        }
+        Ok(tch::no_grad(|| self.step_in_passes(arena, gradients, rates))?)
+    }
+
+    /// On the CPU a step is bound by memory, and the shim goes over it once.
+    fn step_in_one_pass(&self, arena: &mut Arena, gradients: &Tensor, rates: &LearningRates) -> Result<(), TchError> {
+        let moments: Vec<&Tensor> = self.moments.iter().map(|(_, flat)| flat).collect();
+        let stretches = self.stretches(arena, rates);
+        Ok(shim::step(&self.shim_step(), &stretches, arena.parameters_mut(), gradients, &moments)?)
+    }
+
+    /// Parts of the arena with one learning rate and one weight decay: all of it, or each member's part of each tensor.
+    fn stretches(&self, arena: &Arena, rates: &LearningRates) -> Vec<shim::Stretch> {
+        if let (Some(rate), None) = (rates.shared(), &self.decay.mask) {
+            let length = arena.parameters().numel() as i64;
+            return vec![shim::Stretch { offset: 0, length, rate, decay: self.decay.rate }];
+        }
+        let of_slot = |slot: &Slot| {
+            let (start, length) = (slot.offset, slot.length());
+            let decay = if self.decay.spares(slot.role) { 0.0 } else { self.decay.rate };
+            let stretch = move |(member, &rate)| shim::Stretch { offset: start + member * length, length, rate, decay };
+            (0..).zip(&rates.0).map(stretch).collect::<Vec<_>>()
+        };
+        arena.layout().parameters().iter().flat_map(of_slot).collect()
+    }
+
+    fn shim_step(&self) -> shim::Step {
+        let correction = |beta: f64| 1.0 - beta.powf(self.steps as f64);
+        let is_decoupled = self.decay.is_decoupled;
+        match self.rule {
+            Rule::Sgd { momentum, nesterov } => shim::Step { nesterov, beta1: momentum, ..shim::Step::default() },
+            Rule::Adam { betas: [beta1, beta2], epsilon } => shim::Step {
+                is_adam: true,
+                nesterov: false,
+                is_decoupled,
+                beta1,
+                beta2,
+                epsilon,
+                correction1: correction(beta1),
+                correction2: correction(beta2),
+            },
+        }
     }
 
     fn step_in_passes(&mut self, arena: &mut Arena, gradients: &Tensor, rates: &LearningRates) -> Result<(), TchError> {
@@ -165,6 +209,10 @@ impl Rule {
 }
 
 impl Decay {
+    fn spares(&self, role: Role) -> bool {
+        self.mask.is_some() && role != Role::Weight
+    }
+
     /// The gradient that the rule sees; decoupled decay shrinks the parameters instead.
     fn apply(&self, parameters: &mut Tensor, gradients: &Tensor, rate: &Rate) -> Result<Tensor, TchError> {
         if self.rate == 0.0 {
@@ -228,4 +276,47 @@ fn blend(mean: &mut State, state: &State, weight: f64) -> Result<(), TchError> {
         let _ = mean.statistics.f_lerp_(&state.statistics, weight)?;
         mean.counters.f_copy_(&state.counters)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use ensemble::job::{AdamOptions, AdamWOptions, Architecture, Mlp, Model, Precision, SgdOptions, Stem};
+    use tch::Kind;
+
+    use super::*;
+    use crate::nn::{InputShape, Network};
+
+    fn pack() -> Network {
+        let model = Model { architecture: Architecture::Mlp(Mlp { hidden: vec![19] }), stem: Stem::Cifar };
+        let input = InputShape { channels: 1, height: 5, width: 3 };
+        Network::new(&model, input, 4, 0.0, &[1, 2], Device::Cpu, Precision::F32).unwrap()
+    }
+
+    /// The tensor operations that other devices run, against the kernel of the CPU, which is tested against PyTorch.
+    #[test]
+    fn both_ways_to_step_agree() {
+        let methods = [
+            job::Optimizer::Sgd(SgdOptions { momentum: 0.0, nesterov: false, weight_decay: 0.1 }),
+            job::Optimizer::Sgd(SgdOptions::default()),
+            job::Optimizer::Adam(AdamOptions { weight_decay: 0.1, ..AdamOptions::default() }),
+            job::Optimizer::Adamw(AdamWOptions::default()),
+        ];
+        for (method, decay_all) in methods.iter().flat_map(|method| [(method, true), (method, false)]) {
+            for rates in [vec![0.1, 0.1], vec![0.1, 0.03]].map(LearningRates::new) {
+                let (mut one, mut other) = (pack(), pack());
+                let mut fused = Optimizer::new(method, decay_all, one.arena()).unwrap();
+                let mut passes = Optimizer::new(method, decay_all, other.arena()).unwrap();
+                for step in 1..4 {
+                    let gradients = one.arena().parameters().sin() * f64::from(step);
+                    fused.step(one.arena_mut(), &gradients, &rates).unwrap();
+                    passes.steps += 1;
+                    passes.step_in_passes(other.arena_mut(), &gradients, &rates).unwrap();
+                }
+                let difference = (one.arena().parameters() - other.arena().parameters()).abs().max();
+                let difference = difference.to_kind(Kind::Double).double_value(&[]);
+                assert!(difference < 1e-6, "{method:?}: {difference}");
+            }
+        }
+    }
 }

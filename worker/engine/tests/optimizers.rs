@@ -4,8 +4,8 @@
 mod support;
 
 use engine::nn::Network;
-use ensemble::average::ema_decay;
 use engine::optimizer::{LearningRates, Optimizer, ema_update, swa_update};
+use ensemble::average::ema_decay;
 use ensemble::job::Precision;
 use serde_json::{Value, json};
 use support::{assert_close, distance, filled, gradients, names, network, numbers, pattern, reference};

@@ -1,8 +1,9 @@
-use tch::{TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use super::{Builder, Pass};
 use crate::nn::initialization::Initialization;
 use crate::nn::layout::{Join, ParameterId, Role, StatisticsId};
+use crate::shim;
 
 /// Added to variances, as PyTorch's default.
 const EPSILON: f64 = 1e-5;
@@ -15,15 +16,15 @@ pub struct BatchNorm {
     statistics: StatisticsId,
 }
 
-/// What follows a normalization, so that it can be done in the same pass over memory.
+/// What follows a normalization, so that it can be done in the same pass over memory. The numbers are `norm.cpp`'s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
     /// Nothing.
-    Nothing,
+    Nothing = 0,
     /// A rectifier.
-    Relu,
+    Relu = 1,
     /// A rectifier, then the maximum of each 2 × 2 window.
-    ReluPool,
+    ReluPool = 2,
 }
 
 impl BatchNorm {
@@ -38,13 +39,10 @@ impl BatchNorm {
     }
 
     /// Normalizes `[B, M·C, H, W]`, adds `residual` if there is one, and does what comes `after`.
-    pub fn forward(
-        &self,
-        pass: &Pass,
-        x: &Tensor,
-        residual: Option<&Tensor>,
-        after: After,
-    ) -> Result<Tensor, TchError> {
+    pub fn forward(&self, pass: &Pass, x: &Tensor, residual: Option<&Tensor>, after: After) -> Result<Tensor, TchError> {
+        if is_fused(x, residual, after) {
+            return self.in_one_pass(pass, x, residual, after);
+        }
         let mut y = self.normalize(pass, x)?;
         if let Some(residual) = residual {
             y = y.f_add_(residual)?;
@@ -54,6 +52,21 @@ impl BatchNorm {
             After::Relu => y.f_relu_(),
             After::ReluPool => super::max_pool(&y.f_relu_()?, 2, 2, 0),
         }
+    }
+
+    fn in_one_pass(&self, pass: &Pass, x: &Tensor, residual: Option<&Tensor>, after: After) -> Result<Tensor, TchError> {
+        let [running_mean, running_variance] = pass.arena.statistics(self.statistics)?;
+        let norm = shim::Norm {
+            weight: pass.arena.leaf(self.weight),
+            bias: pass.arena.leaf(self.bias),
+            running_mean: &running_mean,
+            running_variance: &running_variance,
+            uses_batch: pass.uses_batch_statistics(),
+            momentum: pass.momentum,
+            epsilon: EPSILON,
+            after: after as i64,
+        };
+        Ok(shim::norm(x, residual, &norm)?)
     }
 
     fn normalize(&self, pass: &Pass, x: &Tensor) -> Result<Tensor, TchError> {
@@ -69,4 +82,10 @@ impl BatchNorm {
             true,
         )
     }
+}
+
+/// Where the shim has a kernel: on the CPU, sixteen channels at a time.
+fn is_fused(x: &Tensor, residual: Option<&Tensor>, after: After) -> bool {
+    let has_kernel = residual.is_none() || after == After::Relu;
+    x.device() == Device::Cpu && x.size()[1] % 16 == 0 && has_kernel
 }
