@@ -8,11 +8,15 @@ use crate::transfer::Transfer;
 use proto::v1::from_worker::Message;
 use proto::v1::{Artifact, Lease, LeaseKey, Ready, TaskFailed, TaskFinished};
 use std::path::PathBuf;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use std::pin::pin;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Commands that a slot has not looked at yet; it takes seconds at most, to stop a task.
 pub const COMMANDS_MAX: usize = 64;
+/// How long a task may take to end early: a step of a large network, and the upload of its checkpoint.
+const DRAIN_WITHIN: Duration = Duration::from_secs(6);
 
 /// What a slot is told. When nobody can tell it anything any more, it stops its task, ends its engine and is gone.
 #[derive(Debug)]
@@ -102,28 +106,50 @@ impl Slot {
     async fn work_off(&mut self, lease: Lease, commands: &mut mpsc::Receiver<Command>) -> Option<Command> {
         let (Some(outbox), Some(key)) = (self.outbox.clone(), lease.key.clone()) else { return None };
         tracing::info!(slot = self.index, task = key.task, attempt = key.attempt, "task begins");
-        let attempt = Attempt { key: &key, outbox: &outbox, transfer: &self.transfer, scratch: &self.scratch };
-        let outcome = tokio::select! {
-            biased;
-            outcome = interruption(&key, commands) => outcome,
-            done = attempt.run(&mut self.seat, lease) => Outcome::Done(done),
-        };
-        self.seat.settle().await;
-        match outcome {
+        match self.attempt(&key, &outbox, lease, commands).await {
             Outcome::Done(done) => {
                 self.rest_after(&done);
                 outbox.send(conclusion(key, done)).await;
-                self.ask_unless_resting().await;
-                None
+                if self.resting.is_none() && !commands.is_closed() {
+                    self.ask().await;
+                }
             }
             Outcome::Revoked => {
                 tracing::info!(slot = self.index, task = key.task, "task revoked");
                 self.ask().await;
-                None
             }
-            Outcome::Interrupted(command) => Some(command),
-            Outcome::Closed => None,
+            Outcome::Interrupted(command) => return Some(command),
+            Outcome::Closed => {}
         }
+        None
+    }
+
+    /// One attempt at a task. Afterwards the engine is free, or gone.
+    async fn attempt(
+        &mut self,
+        key: &LeaseKey,
+        outbox: &Outbox,
+        lease: Lease,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> Outcome {
+        let stop = Notify::new();
+        let attempt = Attempt { key, outbox, transfer: &self.transfer, scratch: &self.scratch, stop: &stop };
+        let outcome = {
+            let mut running = pin!(attempt.run(&mut self.seat, lease));
+            tokio::select! {
+                biased;
+                interruption = interruption(key, commands) => match interruption {
+                    Outcome::Closed => drain(running, &stop).await,
+                    interruption => interruption,
+                },
+                done = running.as_mut() => Outcome::Done(done),
+            }
+        };
+        match outcome {
+            Outcome::Closed => self.seat.kill_at_work(),
+            _ => self.seat.settle().await,
+        }
+        outcome
     }
 
     /// A slot whose engine does not start rests before it asks again, ever longer.
@@ -133,11 +159,16 @@ impl Slot {
             _ => self.rests.reset(),
         }
     }
+}
 
-    async fn ask_unless_resting(&mut self) {
-        if self.resting.is_none() {
-            self.ask().await;
-        }
+/// Has a task end early and store what it has got so far, so that whoever goes on with it loses nothing. If it is done
+/// before it can be stopped, all the better.
+async fn drain(attempt: impl Future<Output = Result<Option<Artifact>, TaskError>>, stop: &Notify) -> Outcome {
+    stop.notify_one();
+    match timeout(DRAIN_WITHIN, attempt).await {
+        Ok(Ok(artifact)) => Outcome::Done(Ok(artifact)),
+        // The lease is handed back, which is no failure.
+        Ok(Err(_)) | Err(_) => Outcome::Closed,
     }
 }
 

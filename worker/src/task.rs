@@ -15,7 +15,7 @@ use proto::v1::{
     TrainWork,
 };
 use std::path::{Path, PathBuf};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 /// Files that wait for their upload. The engine goes on meanwhile; one that writes faster than the network takes is
@@ -75,6 +75,8 @@ pub struct Attempt<'a> {
     pub transfer: &'a Transfer,
     /// The folder for everything that the engine writes.
     pub scratch: &'a Path,
+    /// Notified when the task shall end early, with what it has got so far stored.
+    pub stop: &'a Notify,
 }
 
 /// A file that the engine has handed over.
@@ -157,7 +159,14 @@ impl Attempt<'_> {
     async fn relay(&self, seat: &mut Seat, files: mpsc::Sender<File>) -> Result<(), TaskError> {
         let mut log = LogBudget::new(Instant::now());
         loop {
-            match seat.output().await {
+            let output = tokio::select! {
+                output = seat.output() => output,
+                () = self.stop.notified() => {
+                    seat.ask_to_stop().await;
+                    continue;
+                }
+            };
+            match output {
                 Output::Event(Event::Progress(progress)) => self.tell_progress(progress.run, progress.progress),
                 Output::Event(Event::Log(entry)) => self.tell_line(&mut log, entry.text),
                 Output::Line(line) => self.tell_line(&mut log, line),

@@ -15,7 +15,7 @@ use tch::Kind;
 
 use crate::data::{Data, EvaluationBatches};
 use crate::error::TaskError;
-use crate::event::Listener;
+use crate::event::{Event, Listener};
 use crate::nn::Mode;
 use crate::optimizer::LearningRates;
 use crate::scoring::{self, Score, cross_entropy};
@@ -40,6 +40,7 @@ pub fn train(session: &mut Session, task: &TrainTask, listener: &mut dyn Listene
 
 impl Pack {
     fn train(&mut self, listener: &mut dyn Listener) -> Result<(), TaskError> {
+        listener.tell(Event::Log(self.start_line()));
         let mut meter = Meter::new(self.step);
         self.write_branches(listener)?;
         while !self.is_done() {

@@ -62,14 +62,26 @@ impl Seat {
         output
     }
 
+    /// Asks the engine to give up its task. What it has got so far comes before the task's end.
+    pub async fn ask_to_stop(&mut self) {
+        self.send(Request::Stop(EngineStop {})).await;
+    }
+
     /// Has the engine give up its task if it has one, and kills it if it does not.
     pub async fn settle(&mut self) {
         if !self.at_work {
             return;
         }
-        self.send(Request::Stop(EngineStop {})).await;
+        self.ask_to_stop().await;
         if timeout(STOP_WITHIN, self.task_end()).await.is_err() {
             tracing::warn!(grace_s = STOP_WITHIN.as_secs(), "the engine did not give up its task and is killed");
+            self.vacate();
+        }
+    }
+
+    /// Ends an engine that is still at work, at once.
+    pub fn kill_at_work(&mut self) {
+        if self.at_work {
             self.vacate();
         }
     }

@@ -85,16 +85,21 @@ impl Fake {
                 say(Event::Finished(EngineFinished { path }))
             }
             "fail" => fail(FailureClass::Data, rest),
-            "until-stopped" => loop {
-                if matches!(read()?, Some(Request::Stop(_)) | None) {
-                    return fail(FailureClass::User, "stopped");
-                }
-            },
+            "until-stopped" => self.wait_for_stop(rest),
             "nonsense" => io::stdout().write_all(&[0xff; 16]).and_then(|()| io::stdout().flush()),
             "exit" => std::process::exit(rest.parse().unwrap_or(1)),
             "abort" => std::process::abort(),
             _ => log(&format!("unknown act `{act}`")),
         }
+    }
+
+    /// What has been got so far is left behind as a checkpoint.
+    fn wait_for_stop(&mut self, so_far: &str) -> io::Result<()> {
+        while !matches!(read()?, Some(Request::Stop(_)) | None) {}
+        if !so_far.is_empty() {
+            self.act(&format!("checkpoint {so_far}"))?;
+        }
+        fail(FailureClass::User, "stopped")
     }
 
     fn write(&mut self, name: &str, content: &str) -> io::Result<String> {

@@ -144,12 +144,13 @@ async fn a_worker_whose_leases_are_not_renewed_lets_go_of_them() {
 }
 
 #[tokio::test]
-async fn a_worker_told_to_stop_hands_its_leases_back_and_leaves_no_engine() {
+async fn a_worker_told_to_stop_stores_what_it_has_and_leaves_no_engine() {
     let (_coordinator, worker, mut session) = joined().await;
-    session.train("t", "pid; until-stopped", None).await;
+    session.train("t", "pid; until-stopped half the work", None).await;
     let engine = session.told().await.replace("t log ", "");
     worker.stop().await.unwrap();
-    assert_eq!(session.tell(2).await, ["drained", "(end)"]);
+    let checkpoint = "t checkpoint of run 0 at step 3 for branch Some(1): half the work";
+    assert_eq!(session.tell(3).await, [checkpoint, "drained", "(end)"]);
     assert!(!Path::new("/proc").join(engine).exists());
 }
 

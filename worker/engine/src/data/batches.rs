@@ -97,7 +97,7 @@ pub struct EvaluationBatches<'a> {
 }
 
 impl<'a> EvaluationBatches<'a> {
-    /// Batches of `size` samples; `samples[m]`, which must not be empty, for member m.
+    /// Batches of `size` samples; `samples[m]` for member m.
     pub fn new(
         part: &'a Part,
         samples: &[&[i64]],
@@ -105,7 +105,13 @@ impl<'a> EvaluationBatches<'a> {
         size: i64,
     ) -> Result<Self, TchError> {
         let longest = samples.iter().map(|of| of.len()).max().unwrap_or(0);
-        let filled = |of: &&[i64]| of.iter().copied().chain(std::iter::repeat(of[0])).take(longest).collect::<Vec<_>>();
+        let filled = |of: &&[i64]| {
+            of.iter()
+                .copied()
+                .chain(std::iter::repeat(of.first().copied().unwrap_or(0)))
+                .take(longest)
+                .collect::<Vec<_>>()
+        };
         let order: Vec<i64> = samples.iter().flat_map(filled).collect();
         let order = Tensor::f_from_slice(&order)?.f_view([samples.len() as i64, longest as i64])?;
         let counts = samples.iter().map(|of| of.len() as i64).collect();

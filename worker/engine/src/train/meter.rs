@@ -65,9 +65,22 @@ impl Meter {
             };
             check_finite(member, &progress)?;
             listener.tell(Event::Progress { run: member.run.index, progress });
+            if pack.is_epoch_end() {
+                listener.tell(Event::Log(epoch_line(member, &progress)));
+            }
         }
         Ok(())
     }
+}
+
+/// `seed-0 epoch 2/3: loss 0.412, accuracy 0.852, validation nll 0.388, accuracy 0.861`
+fn epoch_line(member: &Member, progress: &Progress) -> String {
+    let (name, epochs) = (&member.run.name, member.run.train.epochs);
+    let Progress { epoch, loss, accuracy, score, .. } = progress;
+    let part = if member.selection.held_out.is_empty() { "validation" } else { "held-out" };
+    let scored = score
+        .map_or_else(String::new, |score| format!(", {part} nll {:.3}, accuracy {:.3}", score.nll, score.accuracy));
+    format!("{name} epoch {epoch:.0}/{epochs}: loss {loss:.3}, accuracy {accuracy:.3}{scored}")
 }
 
 fn check_finite(member: &Member, progress: &Progress) -> Result<(), TaskError> {

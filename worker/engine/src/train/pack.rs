@@ -144,6 +144,15 @@ impl Pack {
         self.averages.begin(&self.network, &checkpoints)
     }
 
+    /// What begins, for people.
+    pub(super) fn start_line(&self) -> String {
+        let names: Vec<&str> = self.members.iter().map(|member| member.run.name.as_str()).collect();
+        let samples = self.members[0].selection.training.len();
+        let parameters = self.network.arena().layout().parameters_per_member();
+        let (names, from, steps) = (names.join(", "), self.step, self.steps());
+        format!("{names}: {parameters} parameters, {samples} training samples, {steps} steps, from step {from}")
+    }
+
     /// The recipe that all runs share, but for the learning rate.
     pub(super) fn recipe(&self) -> &Train {
         &self.members[0].run.train

@@ -3,7 +3,8 @@
     pip install torch==2.11.0 numpy && python training.py
 
 Initial weights and data order come from the engine's own random streams, which are defined by integer arithmetic and so
-are easily told again here; everything else is PyTorch's: layers, loss, optimizer, schedule.
+are easily told again here; everything else is PyTorch's: layers, loss, optimizer, schedule. The learning rate is
+small enough that rounding tips no rectifier: at 0.05, PyTorch in single precision is itself 2e-4 away, at 0.02 it is 5e-6.
 """
 
 import gzip
