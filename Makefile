@@ -33,7 +33,7 @@ check-deploy:
 	@deploy/check
 
 bench: setup
-	@cargo bench --profile release --workspace --benches
+	@cargo bench --profile release --workspace --bench '*'
 
 prerequisites:
 	@command -v cargo >/dev/null || { echo 'cargo is missing; install Rust with rustup (the toolchain is pinned in rust-toolchain.toml)' >&2; exit 1; }

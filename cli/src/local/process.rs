@@ -32,8 +32,8 @@ pub struct Ended {
 }
 
 impl Process {
-    /// Starts a program. It gets a process group of its own, so that a Ctrl-C at the terminal reaches this process alone,
-    /// which then stops its children in order.
+    /// Starts a program, its log in plain text. It gets a process group of its own, so that a Ctrl-C at the terminal
+    /// reaches this process alone, which then stops its children in order.
     ///
     /// # Errors
     /// The program or its log cannot be opened.
