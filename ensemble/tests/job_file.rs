@@ -112,6 +112,10 @@ members[0].cross_validation.keep: `9` cannot be; from 1 to the 1 candidates"#]],
         members[0].cross_validation.grid.train.learning_rate.max: with `-1`, train.learning_rate.cosine.max: `-1` cannot be; above 0
         members[0].cross_validation.grid.train.learning_rate.max: with `-1`, train.learning_rate.cosine.min: `0` cannot be; from 0 to the schedule's max of -1"#]],
     );
+    refused(
+        "data={format: idx, path: d, classes: 3, class_names: [a, b]}",
+        expect!["data.class_names: `2 names` cannot be; name each of the 3 classes"],
+    );
     refused("average=[ema: {decay: 1.5}]", expect!["average[0].ema.decay: `1.5` cannot be; above 0 and below 1"]);
     refused(
         "average=[swa: {member: 2}]",
