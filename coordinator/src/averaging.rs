@@ -5,7 +5,10 @@ use ensemble::average::{AverageError, average_streams};
 use ensemble::cluster::AverageOutcome;
 use ensemble::run::Artifact;
 use ensemble::weights::{InvalidWeights, Weights};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::num::NonZero;
+use std::thread;
 
 /// Gathered before it is hashed and written: averaging hands over 64 KiB at a time.
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
@@ -30,13 +33,25 @@ pub enum AveragingError {
 /// Averages models with equal weights and stores the result.
 pub fn average(store: &Store, models: &[Artifact]) -> Result<AverageOutcome, AveragingError> {
     let weights = Weights::uniform(models.len())?;
-    // A damaged model would make a damaged average that nothing can tell from a good one: so each is checked first.
-    let files: Result<Vec<_>, _> = models.iter().map(|model| store.checked_file(&model.digest)).collect();
+    let mut files = open_checked(store, models)?;
     let mut out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, Sink(store.create()?));
-    let plan = average_streams(&mut files?, &weights, &mut out)?;
+    let plan = average_streams(&mut files, &weights, &mut out)?;
     let batch_norm = plan.segments().iter().any(|segment| segment.name.ends_with(BATCH_NORM_SUFFIX));
     let Sink(upload) = out.into_inner().map_err(|error| AverageError::Write(error.into_error()))?;
     Ok(AverageOutcome::Averaged { artifact: upload.commit()?, batch_norm })
+}
+
+/// Opens the models, each after its digest was checked: a damaged one would make a damaged average that nothing can tell
+/// from a good one. Hashing costs more than averaging, so it is spread over the cores.
+fn open_checked(store: &Store, models: &[Artifact]) -> Result<Vec<File>, StoreError> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let open = |part: &[Artifact]| part.iter().map(|model| store.checked_file(&model.digest)).collect();
+    thread::scope(|scope| {
+        let parts: Vec<_> =
+            models.chunks(models.len().div_ceil(threads)).map(|part| scope.spawn(move || open(part))).collect();
+        let opened = parts.into_iter().map(|part| part.join().expect("reading and hashing do not panic"));
+        Ok(opened.collect::<Result<Vec<Vec<File>>, _>>()?.into_iter().flatten().collect())
+    })
 }
 
 /// An upload as a writer.

@@ -5,6 +5,7 @@
 mod artifacts;
 mod bytes;
 mod endings;
+mod process;
 mod running;
 mod serving;
 mod sessions;
