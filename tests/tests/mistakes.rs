@@ -127,3 +127,13 @@ fn a_worker_without_its_engine_says_where_it_looked() {
     command.args(["--engine", "/no/such/engine"]);
     assert_says(&complaint(&mut command, 1), &["/no/such/engine", "make build", "--engine"]);
 }
+
+/// A library of the right name that is none stands for one that is missing or of another version: the loader refuses it.
+#[test]
+fn an_unusable_libtorch_is_named_with_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("libtorch_cpu.so"), "").unwrap();
+    let mut command = Command::new(program("tutti-worker"));
+    command.arg("--data-dir").arg(folder.path().join("data")).env("LD_LIBRARY_PATH", folder.path());
+    assert_says(&complaint(&mut command, 1), &["libtorch_cpu.so", "exit status 127", "`make setup`"]);
+}

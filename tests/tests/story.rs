@@ -77,11 +77,11 @@ fn ended(status: &JobStatus) -> Option<JobStatus> {
     }
 }
 
-/// A run other than `not` that has a checkpoint behind it and an epoch before it, and the worker that trains it.
+/// A run other than `not` with at least an epoch behind it and one before it, and the worker that trains it.
 fn halfway(status: &JobStatus, not: &str) -> Option<(String, String)> {
     let trained = |run: &&proto::v1::RunProgress| {
         let epoch = run.progress.unwrap_or_default().epoch;
-        run.state == "training" && run.run != not && epoch > 1.2 && epoch < 3.0
+        run.state == "training" && run.run != not && (1.0..=3.0).contains(&epoch)
     };
     status.runs.iter().find(trained).map(|run| (run.run.clone(), run.worker.clone()))
 }
