@@ -9,7 +9,7 @@ use crate::local::{Cluster, Ended, Folder, Settings, Signals};
 use crate::pictures::{self, Pictures};
 use crate::{follow, job_file};
 use anyhow::{Result, bail};
-use ensemble::job::Job;
+use ensemble::job::{Job, Override};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -34,6 +34,9 @@ pub struct Args {
     /// Run these jobs, print their reports, and stop.
     #[arg(long, value_name = "JOB.yaml")]
     run: Vec<PathBuf>,
+    /// Change a value of the job files, as in train.epochs=3. May be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "run")]
+    overrides: Vec<Override>,
     /// After each job that is served, ask its ensemble about this many test images.
     #[arg(long, value_name = "N", requires = "run")]
     predict: Option<usize>,
@@ -41,7 +44,7 @@ pub struct Args {
 
 /// Starts the cluster, watches over it, and stops it; nothing is left behind.
 pub async fn execute(args: Args) -> Result<()> {
-    let jobs = args.run.iter().map(|file| job_file::read(file, &[])).collect::<Result<Vec<_>>>()?;
+    let jobs = args.run.iter().map(|file| job_file::read(file, &args.overrides)).collect::<Result<Vec<_>>>()?;
     let mut signals = Signals::listen()?;
     let mut cluster = Cluster::new(Folder::claim(&args.data_dir, args.fresh)?);
     let outcome = tokio::select! {
