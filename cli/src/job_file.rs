@@ -15,6 +15,7 @@ pub fn read(file: &Path, overrides: &[Override]) -> Result<Job> {
         std::fs::read_to_string(file).map_err(|error| Usage(format!("cannot read {}: {error}", file.display())))?;
     let mut job = Job::parse(&yaml, overrides).map_err(|error| invalid(file, &error))?;
     job.data.path = absolute(&job.data.path, file)?;
+    ensemble::expand::expand(&job).map_err(|error| invalid(file, &error))?;
     if let Some(summary) = crate::pictures::summary(&job.data)? {
         job.check_against(&summary).map_err(|error| invalid(file, &error))?;
     }
@@ -59,6 +60,17 @@ fn normal(path: &Path) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_soup_without_a_shared_trajectory_is_refused_before_anything_is_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("soup.yaml");
+        let job = "{name: soup, data: {format: idx, path: d}, model: {architecture: cnn}, train: {epochs: 1}, \
+                   members: [seeds: {count: 2}], average: [soup: {of: seeds}]}";
+        std::fs::write(&file, job).unwrap();
+        let error = read(&file, &[]).unwrap_err().to_string();
+        assert!(error.contains("average[0].soup") && error.contains("trajectory"), "{error}");
+    }
 
     #[test]
     fn a_relative_data_path_is_relative_to_the_job_file() {
