@@ -164,6 +164,7 @@ pub fn prefixed(prefix: &str, tensors: Tensors) -> Tensors {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::random::{Purpose, Stream};
 
     fn sample() -> (Tensors, Metadata) {
         let tensors = vec![
@@ -208,5 +209,26 @@ mod tests {
         assert!(refused(b"not a model at all").contains("not a safetensors file?"));
         let error = note(&metadata, "run").unwrap_err().to_string();
         assert_eq!(error, "its metadata has no `run`: it was not written by this program");
+    }
+
+    /// Whatever happens to a file's bytes, reading it ends with tensors or with an error. Two thousand damaged files.
+    #[test]
+    fn hostile_files_never_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let (tensors, metadata) = sample();
+        write(&path, &tensors, &metadata).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for case in 0..2000 {
+            let chance = Stream::new(case, Purpose::DataOrder, 0);
+            let mut bytes = whole.clone();
+            for edit in 0..chance.below(0, 4) {
+                let place = chance.below(1 + 2 * edit, bytes.len() as u64) as usize;
+                bytes[place] = chance.bits(2 + 2 * edit) as u8;
+            }
+            bytes.truncate(chance.below(99, 2 * bytes.len() as u64) as usize);
+            std::fs::write(&path, &bytes).unwrap();
+            let _ = read(&path);
+        }
     }
 }

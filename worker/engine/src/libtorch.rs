@@ -49,12 +49,13 @@ pub enum Cuda {
     Absent,
 }
 
-/// Opens the CUDA half where it is present, checks the version, and tunes the allocator. Call it once, before anything
+/// Opens the CUDA half where it is present, checks the version, and has cuDNN and the allocator do as we need. Call it once, before anything
 /// else touches libtorch.
 pub fn initialize() -> Result<Cuda, LibtorchError> {
     keep_freed_memory();
     let cuda = load_cuda_if_present()?;
     check_version()?;
+    shim::be_deterministic().map_err(|error| LibtorchError::Silent(error.to_string()))?;
     Ok(cuda)
 }
 

@@ -24,6 +24,7 @@ mod raw {
     unsafe extern "C" {
         pub fn tutti_show_config(text: *mut c_char, capacity: usize, message: *mut c_char) -> bool;
         pub fn tutti_address_in_libtorch() -> *const c_void;
+        pub fn tutti_be_deterministic(message: *mut c_char) -> bool;
         pub fn tutti_norm(
             x: *const c_void,
             residual: *const c_void,
@@ -75,6 +76,12 @@ pub fn show_config() -> Result<String, ShimError> {
 pub fn address_in_libtorch() -> *const c_void {
     // SAFETY: takes nothing and only returns an address.
     unsafe { raw::tutti_address_in_libtorch() }
+}
+
+/// Makes cuDNN choose algorithms that give the same bits every time.
+pub fn be_deterministic() -> Result<(), ShimError> {
+    // SAFETY: the message buffer outlives the call.
+    call(|message| unsafe { raw::tutti_be_deterministic(message) })
 }
 
 /// A tensor as the shim takes it.

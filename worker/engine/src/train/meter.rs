@@ -17,11 +17,33 @@ pub(super) struct Meter {
     first_step: u64,
     /// Loss and correct predictions of each member: `[M]`, and samples seen by each.
     sums: Option<(Tensor, Tensor, i64)>,
+    /// What has been read of the epoch at work.
+    epoch: EpochTotals,
+}
+
+/// Sums over an epoch, or over the part of one since the run was resumed.
+#[derive(Default)]
+struct EpochTotals {
+    steps: u64,
+    samples: i64,
+    losses: Vec<f64>,
+    correct: Vec<i64>,
+}
+
+impl EpochTotals {
+    fn add(&mut self, steps: u64, samples: i64, losses: &[f64], correct: &[i64]) {
+        self.steps += steps;
+        self.samples += samples;
+        self.losses.resize(losses.len(), 0.0);
+        self.correct.resize(correct.len(), 0);
+        self.losses.iter_mut().zip(losses).for_each(|(sum, loss)| *sum += loss);
+        self.correct.iter_mut().zip(correct).for_each(|(sum, correct)| *sum += correct);
+    }
 }
 
 impl Meter {
     pub(super) fn new(step: u64) -> Self {
-        Self { since: Instant::now(), first_step: step, sums: None }
+        Self { since: Instant::now(), first_step: step, sums: None, epoch: EpochTotals::default() }
     }
 
     /// Takes in one step: losses `[M]`, logits `[M, B, K]`, labels `[M, B]`.
@@ -50,7 +72,8 @@ impl Meter {
         let steps = pack.step - self.first_step;
         let elapsed = self.since.elapsed().as_secs_f64().max(1e-9);
         let (losses, correct) = (Vec::<f64>::try_from(losses)?, Vec::<i64>::try_from(correct)?);
-        *self = Self::new(pack.step);
+        (self.since, self.first_step) = (Instant::now(), pack.step);
+        self.epoch.add(steps, seen, &losses, &correct);
         let going_on = pack.members.iter().zip(losses.into_iter().zip(correct)).filter(|(member, _)| !member.is_done);
         for (member, (loss, correct)) in going_on {
             let progress = Progress {
@@ -65,22 +88,31 @@ impl Meter {
             };
             check_finite(member, &progress)?;
             listener.tell(Event::Progress { run: member.run.index, progress });
-            if pack.is_epoch_end() {
-                listener.tell(Event::Log(epoch_line(member, &progress)));
-            }
+        }
+        if pack.is_epoch_end() {
+            self.end_epoch(pack, listener);
         }
         Ok(())
+    }
+
+    fn end_epoch(&mut self, pack: &Pack, listener: &mut dyn Listener) {
+        let EpochTotals { steps, samples, losses, correct } = std::mem::take(&mut self.epoch);
+        let epoch = pack.step / pack.batches.per_epoch();
+        for (member, (loss, correct)) in pack.members.iter().zip(losses.into_iter().zip(correct)) {
+            if !member.is_done {
+                let (loss, accuracy) = (loss / steps as f64, correct as f64 / samples as f64);
+                listener.tell(Event::Log(epoch_line(member, epoch, loss, accuracy)));
+            }
+        }
     }
 }
 
 /// `seed-0 epoch 2/3: loss 0.412, accuracy 0.852, validation nll 0.388, accuracy 0.861`
-fn epoch_line(member: &Member, progress: &Progress) -> String {
+fn epoch_line(member: &Member, epoch: u64, loss: f64, accuracy: f64) -> String {
     let (name, epochs) = (&member.run.name, member.run.train.epochs);
-    let Progress { epoch, loss, accuracy, score, .. } = progress;
     let part = if member.selection.held_out.is_empty() { "validation" } else { "held-out" };
-    let scored = score
-        .map_or_else(String::new, |score| format!(", {part} nll {:.3}, accuracy {:.3}", score.nll, score.accuracy));
-    format!("{name} epoch {epoch:.0}/{epochs}: loss {loss:.3}, accuracy {accuracy:.3}{scored}")
+    let scored = member.score.map(|score| format!(", {part} nll {:.3}, accuracy {:.3}", score.nll, score.accuracy));
+    format!("{name} epoch {epoch}/{epochs}: loss {loss:.3}, accuracy {accuracy:.3}{}", scored.unwrap_or_default())
 }
 
 fn check_finite(member: &Member, progress: &Progress) -> Result<(), TaskError> {
