@@ -40,7 +40,9 @@ fn main() {
     let mut measured: Vec<_> = (0..ROUNDS).map(|_| slot_ms_per_member(&cluster, &file)).collect();
     measured.sort_by(f64::total_cmp);
     let (fastest, median, slowest) = (measured[0], measured[ROUNDS / 2], measured[ROUNDS - 1]);
-    println!("slot time of a member: {median:.1} ms [{fastest:.1} to {slowest:.1}], n = {ROUNDS} jobs of {MEMBERS} members");
+    println!(
+        "slot time of a member: {median:.1} ms [{fastest:.1} to {slowest:.1}], n = {ROUNDS} jobs of {MEMBERS} members"
+    );
     assert!(cluster.stop().success());
 }
 

@@ -1,5 +1,6 @@
-//! The whole story with real processes on real data, twice: once undisturbed, and once with engines and a worker killed in
-//! the middle of a training. What the second time yields must be the same bytes.
+//! The whole story with real processes on real data, twice: once undisturbed, and once with engines killed, a worker
+//! killed, and all of it stopped and started again, each in the middle of a training. What the second time yields must be
+//! the same bytes.
 #![allow(clippy::unwrap_used)]
 
 use ensemble::metrics::Scores;
@@ -33,13 +34,14 @@ serve: {}
 ";
 
 #[test]
-fn one_job_file_becomes_a_served_ensemble_and_no_kill_changes_a_bit_of_it() {
+fn one_job_file_becomes_a_served_ensemble_and_no_disturbance_changes_a_bit_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("story.yaml");
     std::fs::write(&file, JOB).unwrap();
     std::fs::create_dir(folder.path().join("data")).unwrap();
     cut_fashion_mnist(&folder.path().join("data"));
-    let cluster = Cluster::start(&folder.path().join("cluster"));
+    let state = folder.path().join("cluster");
+    let cluster = Cluster::start(&state);
 
     let job = cluster.submit(&file);
     let undisturbed = watch_until(&cluster.endpoint(), &job, ended);
@@ -50,17 +52,20 @@ fn one_job_file_becomes_a_served_ensemble_and_no_kill_changes_a_bit_of_it() {
     check_predictions(&cluster, &job, &report, folder.path());
 
     let again = cluster.submit(&file);
-    let (first, worker) = watch_until(&cluster.endpoint(), &again, |status| halfway(status, ""));
+    let (first, worker) = watch_until(&cluster.endpoint(), &again, |status| halfway(status, &[]));
     cluster.kill_engines(&worker);
-    let (second, worker) = watch_until(&cluster.endpoint(), &again, |status| halfway(status, &first));
+    let (second, worker) = watch_until(&cluster.endpoint(), &again, |status| halfway(status, &[&first]));
     cluster.kill_worker(&worker);
+    let (third, _) = watch_until(&cluster.endpoint(), &again, |status| halfway(status, &[&first, &second]));
+    assert!(cluster.stop().success());
+    let cluster = Cluster::start(&state);
     let disturbed = watch_until(&cluster.endpoint(), &again, ended);
-    for run in [first, second] {
-        assert!(attempt(&disturbed, &run) > 1, "{run} was killed and so granted once more: {disturbed:?}");
+    for run in [first, second, third] {
+        assert!(attempt(&disturbed, &run) > 1, "{run} was interrupted and so granted once more: {disturbed:?}");
     }
     assert_eq!(exported(&cluster, &again, folder.path()), models);
     assert_eq!(cluster.json::<Report>(&["report", &again]), report);
-    // The first job's members that the dead had loaded are loaded by the living.
+    // Both jobs are served again, by engines that were not there when their members were made.
     for job in [job, again] {
         check_predictions(&cluster, &job, &report, folder.path());
     }
@@ -77,11 +82,11 @@ fn ended(status: &JobStatus) -> Option<JobStatus> {
     }
 }
 
-/// A run other than `not` with at least an epoch behind it and one before it, and the worker that trains it.
-fn halfway(status: &JobStatus, not: &str) -> Option<(String, String)> {
+/// A run, none of those in `not`, with at least an epoch behind it and one before it, and the worker that trains it.
+fn halfway(status: &JobStatus, not: &[&str]) -> Option<(String, String)> {
     let trained = |run: &&proto::v1::RunProgress| {
         let epoch = run.progress.unwrap_or_default().epoch;
-        run.state == "training" && run.run != not && (1.0..=3.0).contains(&epoch)
+        run.state == "training" && !not.contains(&run.run.as_str()) && (1.0..=3.0).contains(&epoch)
     };
     status.runs.iter().find(trained).map(|run| (run.run.clone(), run.worker.clone()))
 }
