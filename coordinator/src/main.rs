@@ -34,19 +34,26 @@ struct Flags {
 }
 
 /// Exit codes: 0 after a stop that was asked for, 1 for an error, 2 for wrong usage.
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let flags = Flags::parse();
     let filter = EnvFilter::try_from_env("TUTTI_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let color = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(color).with_writer(std::io::stderr).init();
-    match run(flags).await {
+    match start(flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn start(flags: Flags) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("cannot start threads")?;
+    let end = runtime.block_on(run(flags));
+    // An average that is half done must not hold up the end: it is begun again at the next start.
+    runtime.shutdown_background();
+    end
 }
 
 async fn run(flags: Flags) -> anyhow::Result<()> {

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 /// How long open requests may take to end once the coordinator stops. Then they are cut.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long the driver may take to finish what it was asked.
+/// How long the logs and the driver may take to finish what they were asked.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A coordinator that has its state back and is ready to listen.
@@ -112,12 +112,12 @@ impl Coordinator {
             tracing::warn!("requests are cut that did not end in time");
             serving.abort();
         }
-        shared.logs.flush().await;
-        shared.driver.stop().await;
-        match timeout(FLUSH_TIMEOUT, driver_ended).await {
-            Ok(ended) => driver_end(ended),
-            Err(_) => Err(RunError::DriverLost),
-        }
+        let flush = async {
+            shared.logs.flush().await;
+            shared.driver.stop().await;
+            driver_ended.await
+        };
+        timeout(FLUSH_TIMEOUT, flush).await.map_or(Err(RunError::DriverLost), driver_end)
     }
 }
 

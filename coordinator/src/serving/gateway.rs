@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep_until};
 /// A prediction takes no longer: a large batch through a large ensemble on a busy CPU still fits.
 pub const PREDICTION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How many events may wait for the gateway: answers of workers, and predictions.
-const EVENTS_MAX: usize = 1024;
+/// How many events may wait for the gateway: answers of workers, and predictions. It never waits itself, so few do.
+const EVENTS_MAX: usize = 256;
 
 /// How long after a failed load it is ordered again.
 const RETRY_AFTER: Duration = Duration::from_secs(10);

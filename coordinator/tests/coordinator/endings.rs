@@ -2,7 +2,10 @@
 
 use crate::running::{Running, soon};
 use crate::worker::Worker;
+use coordinator::journal::{Entry, Journal, SqliteJournal};
 use coordinator::{Coordinator, Settings};
+use ensemble::cluster::Command;
+use ensemble::id::JobId;
 use proto::v1;
 use std::collections::BTreeSet;
 use tonic_health::pb::HealthCheckRequest;
@@ -73,6 +76,17 @@ async fn a_damaged_journal_is_refused_with_the_remedy() {
     std::fs::write(folder.path().join("journal.sqlite"), "no journal".repeat(1000)).unwrap();
     let error = Coordinator::open(Settings::new(folder.path().to_owned())).await.unwrap_err().to_string();
     assert!(error.contains("journal.sqlite is damaged") && error.contains("move it away"), "{error}");
+}
+
+#[tokio::test]
+async fn a_journal_that_this_version_cannot_replay_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = SqliteJournal::open(&folder.path().join("journal.sqlite")).unwrap();
+    let impossible = Command::Cancel { job: JobId::new("nothing-7") };
+    journal.append(&[Entry { at: 1, command: impossible }]).unwrap();
+    drop(journal);
+    let error = Coordinator::open(Settings::new(folder.path().to_owned())).await.unwrap_err().to_string();
+    assert!(error.contains("entry 1") && error.contains("nothing-7") && error.contains("version"), "{error}");
 }
 
 #[tokio::test]
