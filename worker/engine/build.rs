@@ -9,6 +9,7 @@ const INSTRUCTION_SETS: &[(&str, &[&str])] = &[
     ("kernels_baseline", &[]),
     ("kernels_avx2", &["-march=x86-64-v3"]),
     ("kernels_avx512", &["-march=x86-64-v4", "-mprefer-vector-width=512"]),
+    ("kernels_avx512_bf16", &["-march=x86-64-v4", "-mprefer-vector-width=512", "-mavx512bf16"]),
 ];
 
 fn main() {

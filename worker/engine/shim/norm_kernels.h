@@ -140,7 +140,7 @@ TUTTI_INLINE Floats flipped(Floats value, Words flip) {
 }
 
 // The four pixels of a window at sixteen channels, and the one that is largest once normalized. It is found before that:
-// the largest x, or the smallest where the scale is negative.
+// the largest x, or the smallest where the scale is negative. (Where it is zero all four are equal, and any will do.)
 struct Four {
   Floats x0, x1, x2, x3;
   Floats chosen;

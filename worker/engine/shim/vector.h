@@ -4,6 +4,10 @@
 
 #include "kernels.h"
 
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
+
 #define TUTTI_INLINE inline __attribute__((always_inline))
 
 namespace tutti {
@@ -28,7 +32,13 @@ TUTTI_INLINE Floats load(const Bf16* from) {
   return (Floats)(__builtin_convertvector(bits, Words) << 16);
 }
 
-// Rounds to nearest, ties to even; every NaN becomes the quiet one.
+// Rounds to nearest, ties to even; every NaN becomes a quiet one.
+#if defined(__AVX512BF16__)
+TUTTI_INLINE void store(Bf16* to, Floats value) {
+  const __m256bh result = _mm512_cvtneps_pbh((__m512)value);
+  __builtin_memcpy(to, &result, sizeof result);
+}
+#else
 TUTTI_INLINE void store(Bf16* to, Floats value) {
   const Words bits = (Words)value;
   const Words rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
@@ -36,6 +46,7 @@ TUTTI_INLINE void store(Bf16* to, Floats value) {
   const Halves result = __builtin_convertvector(value != value ? quiet : rounded, Halves);
   __builtin_memcpy(to, &result, sizeof result);
 }
+#endif
 
 // max(value, 0) that keeps NaN, so that a run that diverges shows.
 TUTTI_INLINE Floats rectify(Floats value) {

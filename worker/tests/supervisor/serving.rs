@@ -82,3 +82,16 @@ async fn a_new_session_finds_its_models_loaded() {
     assert_eq!(session.told().await, "hosted p: ");
     worker.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_predictor_is_replaced_by_one_of_the_same_name() {
+    let (coordinator, worker, mut session) = joined().await;
+    let (first, second) = (coordinator.put("first"), coordinator.put("second"));
+    for models in [&[&first][..], &[&first, &second]] {
+        session.host("p", models).await;
+        assert_eq!(session.told().await, "hosted p: ");
+    }
+    session.predict(1, "p", b"in").await;
+    assert_eq!(session.told().await, r#"predicted 1 p:  [(0, b"in"), (1, b"in")]"#);
+    worker.stop().await.unwrap();
+}

@@ -1,17 +1,17 @@
 //! Hosted predictors: models in an engine of their own, answering while the slots train.
 
+mod predictor;
+
 use crate::backoff::Backoff;
 use crate::engine::{Engine, EngineError, Output, Program};
 use crate::outbox::Outbox;
 use crate::transfer::{Cached, Transfer, TransferError};
+use predictor::{Predictor, fetch_all};
 use prost::Message as _;
 use proto::v1::engine_event::Event;
 use proto::v1::engine_request::Request;
 use proto::v1::from_worker::Message;
-use proto::v1::{
-    EngineLoad, EngineLoaded, EngineModel, EnginePredict, EnginePredicted, EngineUnload, Host, Hosted, HostedModel,
-    Predict, Predicted,
-};
+use proto::v1::{EngineLoaded, EnginePredict, EnginePredicted, Host, Hosted, HostedModel, Predict, Predicted};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -63,16 +63,6 @@ pub struct Serving {
     /// The predictor of each request that the engine works on.
     in_flight: BTreeMap<u64, String>,
     generations: u64,
-}
-
-#[derive(Debug)]
-struct Predictor {
-    /// Tells a fetch for this predictor from one for an earlier predictor of the same name.
-    generation: u64,
-    models: Vec<HostedModel>,
-    /// Kept in the cache as long as the predictor is hosted, for a new engine may have to load them.
-    files: Option<Vec<Cached>>,
-    loaded: bool,
 }
 
 enum Background {
@@ -158,15 +148,16 @@ impl Serving {
             }
             return;
         }
-        if self.predictors.len() >= PREDICTORS_MAX {
+        if self.predictors.len() >= PREDICTORS_MAX && !self.predictors.contains_key(&predictor) {
             let error = format!("this worker hosts {PREDICTORS_MAX} predictors, as many as it can");
             return self.say_hosted(&predictor, &error).await;
         }
-        self.unhost(&predictor).await;
         self.generations += 1;
         self.fetch(predictor.clone(), self.generations, models.clone());
-        let hosted = Predictor { generation: self.generations, models, files: None, loaded: false };
-        self.predictors.insert(predictor, hosted);
+        let replaced = self.predictors.insert(predictor, Predictor::new(self.generations, models));
+        if let Some(replaced) = replaced {
+            self.tell_engine(replaced.unload()).await;
+        }
         self.start_engine();
     }
 
@@ -196,43 +187,44 @@ impl Serving {
 
     /// Has the engine load a predictor, if both the engine and the models are there.
     async fn load(&self, name: &str) {
-        let Some(predictor) = self.predictors.get(name) else { return };
-        let (Some(engine), Some(files)) = (&self.engine, &predictor.files) else { return };
-        let model = |(model, file): (&HostedModel, &Cached)| EngineModel {
-            member: model.member,
-            path: file.path().to_string_lossy().into_owned(),
-        };
-        let models = predictor.models.iter().zip(files).map(model).collect();
-        engine.send(Request::Load(EngineLoad { predictor: name.to_owned(), models })).await;
+        if let Some(load) = self.predictors.get(name).and_then(Predictor::load) {
+            self.tell_engine(load).await;
+        }
     }
 
     async fn loaded(&mut self, EngineLoaded { predictor, error }: EngineLoaded) {
-        if error.is_empty() {
+        let is_meant = |(_, known): &(&String, &mut Predictor)| known.engine_name() == predictor;
+        let Some((name, known)) = self.predictors.iter_mut().find(is_meant) else { return };
+        let name = name.clone();
+        known.loaded = error.is_empty();
+        if known.loaded {
             self.ends = 0;
             self.restarts.reset();
-            let Some(hosted) = self.predictors.get_mut(&predictor) else { return };
-            hosted.loaded = true;
         } else {
-            self.predictors.remove(&predictor);
+            self.predictors.remove(&name);
         }
-        self.say_hosted(&predictor, &error).await;
+        self.say_hosted(&name, &error).await;
     }
 
     async fn unhost(&mut self, name: &str) {
-        if self.predictors.remove(name).is_none() {
-            return;
-        }
+        let Some(forgotten) = self.predictors.remove(name) else { return };
         if self.predictors.is_empty() {
-            return self.close_engine().await;
+            self.close_engine().await;
+        } else {
+            self.tell_engine(forgotten.unload()).await;
         }
+    }
+
+    /// What an engine that is not there does not hear, the next one need not.
+    async fn tell_engine(&self, request: Request) {
         if let Some(engine) = &self.engine {
-            engine.send(Request::Unload(EngineUnload { predictor: name.to_owned() })).await;
+            engine.send(request).await;
         }
     }
 
     async fn predict(&mut self, Predict { request, predictor, inputs }: Predict) {
-        let loaded = self.predictors.get(&predictor).is_some_and(|known| known.loaded);
-        let Some(engine) = self.engine.as_ref().filter(|_| loaded) else {
+        let known = self.predictors.get(&predictor).filter(|known| known.loaded);
+        let Some(name) = known.map(Predictor::engine_name) else {
             let error = format!("predictor `{predictor}` is not loaded on this worker");
             return self.say_failed(request, predictor, error).await;
         };
@@ -240,8 +232,8 @@ impl Serving {
             let error = format!("{PREDICTIONS_MAX} predictions are at work here, as many as may be");
             return self.say_failed(request, predictor, error).await;
         }
-        engine.send(Request::Predict(EnginePredict { request, predictor: predictor.clone(), inputs })).await;
         self.in_flight.insert(request, predictor);
+        self.tell_engine(Request::Predict(EnginePredict { request, predictor: name, inputs })).await;
     }
 
     async fn predicted(&mut self, EnginePredicted { request, error, members }: EnginePredicted) {
@@ -329,12 +321,4 @@ async fn output(engine: &mut Option<Engine>) -> Output {
         Some(engine) => engine.output().await,
         None => std::future::pending().await,
     }
-}
-
-async fn fetch_all(transfer: &Transfer, models: Vec<HostedModel>) -> Result<Vec<Cached>, TransferError> {
-    let mut files = Vec::with_capacity(models.len());
-    for model in models {
-        files.push(transfer.fetch(&model.artifact.unwrap_or_default()).await?);
-    }
-    Ok(files)
 }
