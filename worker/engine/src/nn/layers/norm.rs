@@ -39,7 +39,13 @@ impl BatchNorm {
     }
 
     /// Normalizes `[B, M·C, H, W]`, adds `residual` if there is one, and does what comes `after`.
-    pub fn forward(&self, pass: &Pass, x: &Tensor, residual: Option<&Tensor>, after: After) -> Result<Tensor, TchError> {
+    pub fn forward(
+        &self,
+        pass: &Pass,
+        x: &Tensor,
+        residual: Option<&Tensor>,
+        after: After,
+    ) -> Result<Tensor, TchError> {
         if is_fused(x, residual, after) {
             return self.in_one_pass(pass, x, residual, after);
         }
@@ -58,7 +64,13 @@ impl BatchNorm {
         }
     }
 
-    fn in_one_pass(&self, pass: &Pass, x: &Tensor, residual: Option<&Tensor>, after: After) -> Result<Tensor, TchError> {
+    fn in_one_pass(
+        &self,
+        pass: &Pass,
+        x: &Tensor,
+        residual: Option<&Tensor>,
+        after: After,
+    ) -> Result<Tensor, TchError> {
         let [running_mean, running_variance] = pass.arena.statistics(self.statistics)?;
         let norm = shim::Norm {
             weight: pass.arena.leaf(self.weight),
