@@ -13,7 +13,6 @@ use proto::v1::predictions_server::PredictionsServer;
 use proto::v1::workers_server::WorkersServer;
 use tokio::net::TcpListener;
 use tokio::task::JoinError;
-use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
@@ -63,18 +62,12 @@ pub(crate) async fn serve(listener: TcpListener, shared: Shared) -> Result<(), S
         )
         .add_service(artifacts.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(predictions.max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stopped(shared.stopping))
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            shared.stopping.cancelled_owned(),
+        )
         .await?;
     Ok(())
-}
-
-/// What came of the server's task.
-pub(crate) fn outcome(served: Result<Result<(), ServerError>, JoinError>) -> Result<(), ServerError> {
-    served?
-}
-
-async fn stopped(stopping: CancellationToken) {
-    stopping.cancelled().await;
 }
 
 /// Health by name: the services serve until the coordinator stops; an ensemble, named by its job, while all its members

@@ -8,6 +8,7 @@ use crate::effects::{self, Actor};
 use crate::journal::{Journal, JournalError, SqliteJournal};
 use crate::logs::Logs;
 use crate::progress::ProgressBoard;
+use crate::server::ServerError;
 use crate::serving::Gateway;
 use crate::sessions::Sessions;
 use crate::settings::{LeaseTooShort, Settings};
@@ -73,7 +74,7 @@ pub enum RunError {
     DriverLost,
     /// The server failed.
     #[error("the gRPC server failed: {0}")]
-    Server(#[from] server::ServerError),
+    Server(#[from] ServerError),
 }
 
 impl Coordinator {
@@ -99,7 +100,7 @@ impl Coordinator {
         let early = tokio::select! {
             () = shutdown => None,
             ended = &mut driver_ended => Some(driver_end(ended)),
-            served = &mut serving => Some(server::outcome(served).map_err(RunError::from)),
+            served = &mut serving => Some(served.map_err(ServerError::from).flatten().map_err(RunError::from)),
         };
         if let Some(end) = early {
             shared.stopping.cancel();

@@ -10,14 +10,14 @@
 
 mod hello;
 mod reader;
+mod session;
 mod steps;
 
 use crate::Shared;
 use crate::sessions::OUTBOUND_MAX;
-use ensemble::cluster::{Command, Slot};
-use ensemble::id::WorkerId;
 use hello::Greeting;
-use proto::v1::{FromWorker, ToWorker, Welcome, to_worker::Message, workers_server};
+use proto::v1::{FromWorker, ToWorker, workers_server};
+use session::Session;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -33,14 +33,6 @@ impl Workers {
     pub fn new(shared: Shared) -> Self {
         Self { shared }
     }
-
-    async fn join(&self, worker: &WorkerId, slots: Vec<Slot>) -> Result<(), Status> {
-        let join = Command::Join { worker: worker.clone(), slots };
-        self.shared.driver.apply(join).await.map_err(super::status::apply_status)?;
-        self.shared.gateway.joined(worker.clone()).await;
-        tracing::info!(%worker, "worker joined");
-        Ok(())
-    }
 }
 
 #[tonic::async_trait]
@@ -54,20 +46,9 @@ impl workers_server::Workers for Workers {
         let place = self.shared.sessions.enter(worker.clone(), outbound.clone()).map_err(|taken| {
             Status::already_exists(format!("{taken}: `{worker}`; give this one another name (TUTTI_WORKER_NAME)"))
         })?;
-        // First in the queue, before anything that joining leads to.
-        let welcome = Message::Welcome(self.welcome());
-        outbound
-            .try_send(Ok(ToWorker { message: Some(welcome) }))
-            .map_err(|error| Status::internal(error.to_string()))?;
-        self.join(&worker, slots).await?;
-        tokio::spawn(reader::run(self.shared.clone(), worker, inbound, outbound, place));
+        // A task of its own from here on: this one is dropped, wherever it is, when the connection breaks, and the
+        // cluster must learn that who joined has left.
+        tokio::spawn(Session { shared: self.shared.clone(), worker, outbound, place }.run(slots, inbound));
         Ok(Response::new(ReceiverStream::new(stream)))
-    }
-}
-
-impl Workers {
-    fn welcome(&self) -> Welcome {
-        let settings = &self.shared.settings;
-        Welcome { heartbeat_ms: settings.heartbeat_ms, lease_ms: settings.cluster.lease_ms }
     }
 }

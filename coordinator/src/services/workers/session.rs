@@ -1,0 +1,84 @@
+//! A session from its beginning to its end, both of which the cluster and the gateway must learn of.
+
+use super::reader::Reader;
+use super::steps::{Goodbye, Steps};
+use crate::Shared;
+use crate::services::status::apply_status;
+use crate::sessions::{Outbound, Place};
+use ensemble::cluster::{Command, LeaveReason, Slot};
+use ensemble::id::WorkerId;
+use proto::v1::{FromWorker, ToWorker, Welcome, to_worker::Message};
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+
+/// How many of a worker's results may wait to take effect. When more come, the worker's stream is not read on.
+const STEPS_WAITING_MAX: usize = 64;
+
+/// One session. Its place is given up last, so that no other of the same name begins before this one has ended.
+pub(super) struct Session {
+    pub shared: Shared,
+    pub worker: WorkerId,
+    pub outbound: Outbound,
+    pub place: Place,
+}
+
+impl Session {
+    pub(super) async fn run(self, slots: Vec<Slot>, inbound: Streaming<FromWorker>) {
+        let end = match self.join(slots).await {
+            Ok(()) => {
+                let (goodbye, end) = self.keep(inbound).await;
+                self.leave(goodbye).await;
+                end
+            }
+            Err(refused) => Err(refused),
+        };
+        if let Err(status) = end {
+            tracing::warn!(worker = %self.worker, reason = status.message(), "session ended");
+            // The worker may be gone; then nobody needs to know why.
+            let _ = self.outbound.try_send(Err(status));
+        }
+    }
+
+    /// The welcome is the first message, because nothing is granted before the worker asks.
+    async fn join(&self, slots: Vec<Slot>) -> Result<(), Status> {
+        let join = Command::Join { worker: self.worker.clone(), slots };
+        self.shared.driver.apply(join).await.map_err(apply_status)?;
+        let settings = &self.shared.settings;
+        let welcome = Welcome { heartbeat_ms: settings.heartbeat_ms, lease_ms: settings.cluster.lease_ms };
+        // A worker that is gone already is found out when it is read from.
+        let _ = self.outbound.try_send(Ok(ToWorker { message: Some(Message::Welcome(welcome)) }));
+        self.shared.gateway.joined(self.worker.clone()).await;
+        tracing::info!(worker = %self.worker, "worker joined");
+        Ok(())
+    }
+
+    /// Until the worker ends the session, or it must be ended. How the worker took its leave, and why it had to.
+    async fn keep(&self, inbound: Streaming<FromWorker>) -> (Goodbye, Result<(), Status>) {
+        let (steps, waiting) = mpsc::channel(STEPS_WAITING_MAX);
+        let stepping = tokio::spawn(Steps::new(self.shared.clone(), self.worker.clone()).run(waiting));
+        let reader = Reader { shared: &self.shared, worker: &self.worker, steps: steps.clone() };
+        let read = tokio::select! {
+            end = reader.read(inbound) => end,
+            () = self.place.ended() => Err(Status::unavailable("the coordinator ended the session; join again")),
+            // A step made no sense; its own error says which.
+            () = steps.closed() => Ok(()),
+        };
+        // What the worker said before the end still counts: its steps finish first.
+        drop((reader, steps));
+        match stepping.await {
+            Ok(Ok(goodbye)) => (goodbye, read),
+            Ok(Err(senseless)) => (Goodbye::Unsaid, Err(senseless)),
+            Err(_) => (Goodbye::Unsaid, Err(Status::internal("the session's task failed"))),
+        }
+    }
+
+    async fn leave(&self, goodbye: Goodbye) {
+        self.shared.gateway.left(self.worker.clone()).await;
+        if goodbye == Goodbye::Unsaid {
+            let leave = Command::Leave { worker: self.worker.clone(), reason: LeaveReason::Disconnected };
+            // Refused if the cluster has given the worker up already, or is ending itself.
+            let _ = self.shared.driver.apply(leave).await;
+        }
+        tracing::info!(worker = %self.worker, ?goodbye, "worker left");
+    }
+}
