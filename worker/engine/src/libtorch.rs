@@ -137,6 +137,24 @@ mod tests {
     }
 
     #[test]
+    fn a_library_that_cannot_be_opened_is_named_with_the_reason() {
+        let path = std::env::temp_dir().join(format!("libtorch_cuda-{}.so", std::process::id()));
+        std::fs::write(&path, "not a library").unwrap();
+        let reason = open_globally(&path).unwrap_err();
+        std::fs::remove_file(&path).unwrap();
+        let error = LibtorchError::Cuda { path: path.clone(), reason }.to_string();
+        assert!(error.starts_with(&format!("{} is present but cannot be opened: ", path.display())), "{error}");
+        assert!(error.contains("too short") && error.ends_with("or remove it to run on CPU"), "{error}");
+    }
+
+    #[test]
+    fn another_version_is_refused_with_the_remedy() {
+        let error = LibtorchError::Version { found: "2.10.0".to_owned(), folder: "/opt/libtorch/lib".into() };
+        let expected = "libtorch 2.10.0 is loaded from /opt/libtorch/lib, but this engine needs 2.11.0";
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
+
+    #[test]
     fn version_is_found_among_build_settings() {
         assert_eq!(version_in("CXX=g++, TORCH_VERSION=2.11.0, USE_CUDA=ON"), Some("2.11.0"));
         assert_eq!(version_in("TORCH_VERSION=2.10.1+cpu, "), Some("2.10.1"));

@@ -144,8 +144,7 @@ impl Optimizer {
     /// As `torch.optim.Adam`: the step direction, and the factor that corrects the bias of the first moment.
     fn adam_direction(&mut self, gradients: &Tensor, betas: [f64; 2], epsilon: f64) -> Result<(Tensor, f64), TchError> {
         let [(_, mean), (_, square)] = self.moments.as_mut_slice() else { unreachable!("adam keeps two moments") };
-        let weight = Tensor::from((1.0 - betas[0]) as f32).f_to_device(gradients.device())?;
-        let mean = mean.f_lerp_tensor_(gradients, &weight)?;
+        let mean = mean.f_lerp_(gradients, 1.0 - betas[0])?;
         let weighted = gradients.f_mul_scalar(1.0 - betas[1])?.f_mul_(gradients)?;
         let square = square.f_mul_scalar_(betas[1])?.f_add_(&weighted)?;
         let correction = |beta: f64| 1.0 - beta.powf(self.steps as f64);
