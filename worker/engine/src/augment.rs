@@ -3,6 +3,8 @@
 //! Each image draws from its member's stream of the step, so that a member in a pack, or one that is resumed, sees what
 //! it would have seen.
 
+pub mod view;
+
 use ensemble::job::{Augmentation, RandomCrop};
 use tch::{Kind, TchError, Tensor};
 

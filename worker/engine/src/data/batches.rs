@@ -3,8 +3,8 @@
 use ensemble::job::Augmentation;
 use tch::{Device, TchError, Tensor};
 
-use super::{Normalization, Part};
-use crate::augment::augment;
+use super::{Normalization, Part, host};
+use crate::augment::{augment, view::views};
 use crate::random::{Purpose, RandomStreams};
 
 /// One batch of each member.
@@ -25,8 +25,18 @@ pub struct TrainingBatches {
     recipe: Vec<Augmentation>,
     streams: RandomStreams,
     size: i64,
-    /// The order of the epoch that was asked for last: `[M, N]` on the device.
-    order: Option<(u64, Tensor)>,
+    /// The order of the epoch that was asked for last.
+    order: Option<Order>,
+}
+
+/// Each member's samples in the order of one epoch.
+#[derive(Debug)]
+struct Order {
+    epoch: u64,
+    /// `[M, N]`, on the host.
+    samples: Vec<i64>,
+    /// The same on the device.
+    on_device: Tensor,
 }
 
 impl TrainingBatches {
@@ -58,31 +68,57 @@ impl TrainingBatches {
     pub fn at(&mut self, step: u64, part: &Part) -> Result<Batch, TchError> {
         let (epoch, start) = (step / self.per_epoch(), (step % self.per_epoch()) as i64 * self.size);
         let length = self.size.min(self.length() - start);
-        let rows = self.order(epoch, part.images.device())?.f_narrow(1, start, length)?;
-        let images = part.images.f_index_select(0, &rows.f_reshape([-1])?)?;
-        let images = augment(images, &self.recipe, &self.streams, step)?;
-        finish(&images, &rows, part, &self.normalizations)
-    }
-
-    /// Each member's samples in the order of an epoch.
-    fn order(&mut self, epoch: u64, device: Device) -> Result<&Tensor, TchError> {
-        let order = match self.order.take() {
-            Some((known, order)) if known == epoch => order,
-            _ => self.shuffled(epoch)?.f_to_device(device)?,
+        self.prepare(epoch, part.images.device())?;
+        let order = self.order.as_ref().expect("the epoch's order was just prepared");
+        let rows = order.on_device.f_narrow(1, start, length)?.f_reshape([-1])?;
+        let images = match part.images.device() {
+            Device::Cpu => self.on_host(order, start as usize, length as usize, step, part)?,
+            _ => self.on_device(&rows, step, part)?,
         };
-        Ok(&self.order.insert((epoch, order)).1)
+        let labels = part.labels.f_index_select(0, &rows)?.f_view([self.samples.len() as i64, length])?;
+        Ok(Batch { images: images.f_permute([0, 1, 4, 2, 3])?, labels })
     }
 
-    fn shuffled(&self, epoch: u64) -> Result<Tensor, TchError> {
+    /// `[M, B, H, W, C]`, by tensor operations.
+    fn on_device(&self, rows: &Tensor, step: u64, part: &Part) -> Result<Tensor, TchError> {
+        let images = augment(part.images.f_index_select(0, rows)?, &self.recipe, &self.streams, step)?;
+        Normalization::apply_each(&self.normalizations, &by_member(&images, self.samples.len())?)
+    }
+
+    /// The same, in one pass on the CPU.
+    fn on_host(&self, order: &Order, start: usize, length: usize, step: u64, part: &Part) -> Result<Tensor, TchError> {
+        let (_, height, width, _) = part.images.size4()?;
+        let of_members = order.samples.chunks_exact(self.length() as usize);
+        let rows: Vec<i64> = of_members.flat_map(|samples| &samples[start..start + length]).copied().collect();
+        let views = views(&self.recipe, &self.streams, step, length, [height, width]);
+        host::batch(&part.images, &rows, &views, &self.normalizations)
+    }
+
+    /// Shuffles the samples for an epoch, unless they are.
+    fn prepare(&mut self, epoch: u64, device: Device) -> Result<(), TchError> {
+        if self.order.as_ref().is_some_and(|order| order.epoch == epoch) {
+            return Ok(());
+        }
+        let samples = self.shuffled(epoch);
+        let on_device = Tensor::f_from_slice(&samples)?.f_view([self.samples.len() as i64, self.length()])?;
+        self.order = Some(Order { epoch, on_device: on_device.f_to_device(device)?, samples });
+        Ok(())
+    }
+
+    fn shuffled(&self, epoch: u64) -> Vec<i64> {
         let streams = self.streams.at(Purpose::DataOrder, epoch);
         let members = self.samples.iter().zip(streams.members());
-        let order: Vec<i64> = members
-            .flat_map(|(samples, stream)| {
-                stream.permutation(samples.len()).into_iter().map(|place| samples[place as usize])
-            })
-            .collect();
-        Tensor::f_from_slice(&order)?.f_view([self.samples.len() as i64, self.length()])
+        let shuffled = members.flat_map(|(samples, stream)| {
+            stream.permutation(samples.len()).into_iter().map(|place| samples[place as usize])
+        });
+        shuffled.collect()
     }
+}
+
+/// `[M·B, H, W, C]` as `[M, B, H, W, C]`.
+fn by_member(images: &Tensor, members: usize) -> Result<Tensor, TchError> {
+    let (count, height, width, channels) = images.size4()?;
+    images.f_view([members as i64, count / members as i64, height, width, channels])
 }
 
 /// Batches in the samples' own order, unchanged but for normalization. Members may have different numbers of samples:
@@ -128,18 +164,13 @@ impl<'a> EvaluationBatches<'a> {
         let longest = self.order.size()[1];
         (0..longest).step_by(self.size.max(1) as usize).map(move |start| {
             let rows = self.order.f_narrow(1, start, self.size.min(longest - start))?;
-            let images = self.part.images.f_index_select(0, &rows.f_reshape([-1])?)?;
-            finish(&images, &rows, self.part, self.normalizations)
+            let (members, batch) = rows.size2()?;
+            let rows = rows.f_reshape([-1])?;
+            let images = by_member(&self.part.images.f_index_select(0, &rows)?, self.normalizations.len())?;
+            let images = Normalization::apply_each(self.normalizations, &images)?.f_permute([0, 1, 4, 2, 3])?;
+            Ok(Batch { images, labels: self.part.labels.f_index_select(0, &rows)?.f_view([members, batch])? })
         })
     }
-}
-
-/// `images` `[M·B, H, W, C]` of the samples `rows` `[M, B]`, normalized.
-fn finish(images: &Tensor, rows: &Tensor, part: &Part, of: &[Normalization]) -> Result<Batch, TchError> {
-    let ((members, batch), (_, height, width, channels)) = (rows.size2()?, images.size4()?);
-    let images = images.f_view([members, batch, height, width, channels])?;
-    let images = Normalization::apply_each(of, &images)?.f_permute([0, 1, 4, 2, 3])?;
-    Ok(Batch { images, labels: part.labels.f_index_select(0, &rows.f_reshape([-1])?)?.f_view([members, batch])? })
 }
 
 #[cfg(test)]

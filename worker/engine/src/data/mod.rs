@@ -2,6 +2,7 @@
 
 mod batches;
 mod folder;
+mod host;
 mod normalization;
 mod selection;
 

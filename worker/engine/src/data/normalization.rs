@@ -32,20 +32,20 @@ impl Normalization {
 
     /// Pixels as f32, member m's with `of[m]`: `images` is `[M, B, H, W, C]`, or `[1, B, H, W, C]` for all members alike.
     pub fn apply_each(of: &[Self], images: &Tensor) -> Result<Tensor, TchError> {
-        let [scale, shift] = Self::scale_and_shift(of, images)?;
+        let of_members: Vec<_> = of.iter().map(|one| one.scale_and_shift(full_scale(images.kind()))).collect();
+        let [scale, shift] = [0, 1].map(|which| {
+            let values: Vec<f32> = of_members.iter().flat_map(|pair| pair[which].iter().copied()).collect();
+            Tensor::f_from_slice(&values)?.f_view([of.len() as i64, 1, 1, 1, -1])?.f_to_device(images.device())
+        });
+        let (scale, shift) = (scale?, shift?);
         images.f_mul(&scale)?.f_sub_(&shift)
     }
 
-    /// `pixel * scale - shift`, each `[M, 1, 1, 1, C]`.
-    fn scale_and_shift(of: &[Self], images: &Tensor) -> Result<[Tensor; 2], TchError> {
-        let full = full_scale(images.kind());
-        let tensor = |value: fn(f64, f64, f64) -> f64| {
-            let values =
-                of.iter().flat_map(|one| one.mean.iter().zip(&one.std).map(move |(&m, &s)| value(m, s, full) as f32));
-            let values = Tensor::f_from_slice(&values.collect::<Vec<_>>())?.f_to_device(images.device())?;
-            values.f_view([of.len() as i64, 1, 1, 1, -1])
-        };
-        Ok([tensor(|_, std, full| 1.0 / (std * full))?, tensor(|mean, std, _| mean / std)?])
+    /// Of each channel, such that a pixel becomes `pixel * scale - shift`, where `full` is full brightness.
+    pub(super) fn scale_and_shift(&self, full: f64) -> [Vec<f32>; 2] {
+        let channels = || self.mean.iter().zip(&self.std);
+        let scale = channels().map(|(_, std)| (1.0 / (std * full)) as f32).collect();
+        [scale, channels().map(|(mean, std)| (mean / std) as f32).collect()]
     }
 
     /// Mean and standard deviation as comma-separated numbers that read back as the same.
