@@ -10,9 +10,9 @@ const AT_ONCE_MAX: usize = 2;
 #[derive(Clone, Debug)]
 pub struct Compute(Arc<Semaphore>);
 
-/// The work panicked, or the coordinator is ending.
+/// The work panicked, or the coordinator has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the coordinator's computation was cut short")]
+#[error("the coordinator's computation was cut short; its log says why")]
 pub struct CutShort;
 
 impl Compute {

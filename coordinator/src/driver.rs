@@ -10,15 +10,17 @@
 //!   the state that got ahead dies unseen.
 //! - An answer means "this survives a power failure". A caller who got none must ask again, and gets the same result.
 //! - Effects come last, so that no worker starts what a crash could make the coordinator forget. A crash between
-//!   journal and effects loses effects only: a lost grant expires with its lease, and unfinished averages and reports
-//!   are taken up again at the next start ([`replay`]).
+//!   journal and effects loses effects only: sessions end with the process, so their leases are granted again, and
+//!   averages and reports that were not finished are begun again
+//!   ([`Cluster::outstanding`](ensemble::cluster::Cluster::outstanding)).
 //!
 //! One sync serves a whole round, so many workers cost little more than one.
 //!
 //! # Time
-//! What time brings about ([`Cluster::due`](ensemble::cluster::Cluster::due): silent workers leave, pauses end) comes as commands like any other, and is
-//! journalled like any other. Heartbeats are not journalled: they move nothing but the moment at which a worker counts as
-//! silent, and that moment is in the journal when it comes. So replay needs neither clock nor heartbeats.
+//! What time brings about ([`Cluster::due`](ensemble::cluster::Cluster::due): silent workers leave, pauses end) comes as
+//! commands like any other, and is journalled like any other. Heartbeats are not journalled: they move nothing but the
+//! moment at which a worker counts as silent, and that moment is in the journal when it comes. So replay needs neither
+//! clock nor heartbeats.
 
 mod handle;
 mod replay;

@@ -89,17 +89,20 @@ fn note_unsent(worker: &WorkerId, sent: Result<(), SendError>) {
 
 async fn average_models(actor: Actor, job: JobId, average: u32, models: Vec<Artifact>) {
     let store = actor.store.clone();
-    let Ok(result) = actor.compute.run(move || averaging::average(&store, &models)).await else { return };
-    let outcome = result.unwrap_or_else(|error| AverageOutcome::Refused { message: error.to_string() });
+    let outcome = match actor.compute.run(move || averaging::average(&store, &models)).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => AverageOutcome::Refused { message: error.to_string() },
+        Err(cut_short) => AverageOutcome::Refused { message: cut_short.to_string() },
+    };
     actor.finish(&job, Command::FinishAverage { job: job.clone(), average, outcome }).await;
 }
 
 async fn combine(actor: Actor, job: JobId, input: ReportInput) {
     let store = actor.store.clone();
-    let Ok(result) = actor.compute.run(move || combining::report(&store, input)).await else { return };
-    let outcome = match result {
-        Ok(report) => ReportOutcome::Done { report: Box::new(report) },
-        Err(error) => ReportOutcome::Refused { message: error.to_string() },
+    let outcome = match actor.compute.run(move || combining::report(&store, input)).await {
+        Ok(Ok(report)) => ReportOutcome::Done { report: Box::new(report) },
+        Ok(Err(error)) => ReportOutcome::Refused { message: error.to_string() },
+        Err(cut_short) => ReportOutcome::Refused { message: cut_short.to_string() },
     };
     actor.finish(&job, Command::FinishReport { job: job.clone(), outcome }).await;
 }

@@ -27,6 +27,7 @@ mod settings;
 mod start;
 pub mod store;
 
+pub use server::ServerError;
 pub use settings::{LeaseTooShort, Settings};
 pub use start::{Coordinator, RunError, StartError};
 

@@ -1,13 +1,15 @@
 //! `Artifacts`: bytes into the store and out of it.
 
-use super::limits::{CHUNK_BYTES_MAX, CHUNKS_IN_FLIGHT, TRANSFERS_MAX};
+use super::limits::{CHUNK_BYTES_MAX, CHUNKS_IN_FLIGHT, TRANSFER_STALL, TRANSFERS_MAX};
 use super::status::store_status;
 use crate::store::{Reader, Store, Upload};
 use ensemble::id::Digest;
 use ensemble::run::Artifact;
 use proto::v1::{self, artifacts_server, upload_request::Message};
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::bytes::Bytes;
 use tonic::{Request, Response, Status, Streaming};
@@ -39,7 +41,7 @@ impl artifacts_server::Artifacts for Artifacts {
     ) -> Result<Response<v1::UploadReply>, Status> {
         let place = self.place().await?;
         let mut messages = request.into_inner();
-        let announced = header(messages.message().await?)?;
+        let announced = header(next(&mut messages).await?)?;
         let upload = self.store.put(announced).map_err(store_status)?;
         // Hashing and writing block, so they have a thread of their own; the queue is what the two may differ by.
         let (chunks, queue) = mpsc::channel(CHUNKS_IN_FLIGHT);
@@ -62,12 +64,20 @@ impl artifacts_server::Artifacts for Artifacts {
         let digest = parse_digest(request.into_inner().digest)?;
         let reader = self.store.open_artifact(&digest).map_err(store_status)?;
         let (chunks, stream) = mpsc::channel(CHUNKS_IN_FLIGHT);
+        let runtime = Handle::current();
         tokio::task::spawn_blocking(move || {
-            send(reader, &chunks);
+            send(reader, &chunks, &runtime);
             drop(place);
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
+}
+
+/// The next message of an upload, if it comes in time.
+async fn next(messages: &mut Streaming<v1::UploadRequest>) -> Result<Option<v1::UploadRequest>, Status> {
+    let stalled =
+        |_| Status::deadline_exceeded(format!("the upload did not move for {TRANSFER_STALL:?}; send it again"));
+    timeout(TRANSFER_STALL, messages.message()).await.map_err(stalled)?
 }
 
 fn header(first: Option<v1::UploadRequest>) -> Result<Artifact, Status> {
@@ -88,7 +98,7 @@ async fn forward(
     chunks: mpsc::Sender<Result<Bytes, Status>>,
 ) -> Result<(), Status> {
     loop {
-        let chunk = match messages.message().await {
+        let chunk = match next(&mut messages).await {
             Ok(None) => return Ok(()),
             Ok(Some(request)) => chunk(request),
             Err(broken) => Err(broken),
@@ -124,7 +134,7 @@ fn receive(mut upload: Upload, mut queue: mpsc::Receiver<Result<Bytes, Status>>)
 }
 
 /// Reads chunks until the end, the client's or the artifact's.
-fn send(mut reader: Reader, chunks: &mpsc::Sender<Result<v1::Chunk, Status>>) {
+fn send(mut reader: Reader, chunks: &mpsc::Sender<Result<v1::Chunk, Status>>, runtime: &Handle) {
     loop {
         let mut data = vec![0; CHUNK_BYTES_MAX];
         let chunk = match reader.read(&mut data) {
@@ -136,7 +146,8 @@ fn send(mut reader: Reader, chunks: &mpsc::Sender<Result<v1::Chunk, Status>>) {
             Err(error) => Err(store_status(error)),
         };
         let failed = chunk.is_err();
-        if chunks.blocking_send(chunk).is_err() || failed {
+        // A client that reads no more gets an end before its time, which the digest gives away.
+        if runtime.block_on(chunks.send_timeout(chunk, TRANSFER_STALL)).is_err() || failed {
             return;
         }
     }

@@ -21,6 +21,9 @@ pub const TRANSFERS_MAX: usize = 64;
 /// How many chunks may wait between a connection and a disk: with 1 MiB each, what one transfer holds in memory.
 pub const CHUNKS_IN_FLIGHT: usize = 4;
 
+/// A transfer that has not moved for so long is given up, and its place with it.
+pub const TRANSFER_STALL: Duration = Duration::from_secs(60);
+
 /// How many requests one connection may have open. A worker needs a session and a few transfers.
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
 

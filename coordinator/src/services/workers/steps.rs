@@ -126,8 +126,10 @@ impl Steps {
     async fn on_failed(&self, wire: v1::TaskFailed) -> Result<(), Status> {
         let lease: LeaseKey = required("key", wire.key.clone())?;
         let failure = Failure::try_from(wire)?;
-        tracing::warn!(worker = %self.worker, task = %lease.task, attempt = lease.attempt, class = ?failure.class, message = failure.message, "task failed");
-        self.note(&lease, format!("attempt {} failed: {}", lease.attempt, failure.message));
+        let (worker, task, attempt) = (&self.worker, &lease.task, lease.attempt);
+        let Failure { class, message } = &failure;
+        tracing::warn!(%worker, %task, attempt, ?class, message, "task failed");
+        self.note(&lease, format!("attempt {attempt} failed: {message}"));
         self.settle(lease.clone(), Command::Fail { lease, failure }).await
     }
 
@@ -154,6 +156,7 @@ impl Steps {
             Err(error) => Err(apply_status(error)),
         }
     }
+
     /// Tells the worker to stop what no longer counts. That is no fault of the session.
     fn disown(&self, lease: LeaseKey, reason: &str) -> Result<(), Status> {
         let (worker, task, attempt) = (&self.worker, &lease.task, lease.attempt);
