@@ -112,15 +112,21 @@ fn members_table(members: &[output::Member], _: u64) -> String {
     list(&header, members.iter().map(row).collect())
 }
 
+/// A line for each slot; a worker that is gone has none, and one line all the same.
 fn workers_table(workers: &[output::Worker], now: u64) -> String {
     let mut rows = Vec::new();
     for worker in workers {
         let state = if worker.connected { "connected" } else { "gone" };
-        let heartbeat = age(worker.last_heartbeat_ms, now);
-        rows.extend(worker.slots.iter().map(|slot| {
-            let task = slot.task.clone().unwrap_or_else(|| "idle".into());
-            vec![worker.id.clone(), state.into(), heartbeat.clone(), slot.index.to_string(), slot.device.clone(), task]
-        }));
+        let row = |[index, device, task]: [String; 3]| {
+            vec![worker.id.clone(), state.into(), age(worker.last_heartbeat_ms, now), index, device, task]
+        };
+        if worker.slots.is_empty() {
+            rows.push(row(["-", "-", "-"].map(String::from)));
+        }
+        let slot = |slot: &output::Slot| {
+            [slot.index.to_string(), slot.device.clone(), slot.task.clone().unwrap_or_else(|| "idle".into())]
+        };
+        rows.extend(worker.slots.iter().map(slot).map(row));
     }
     list(&["WORKER", "STATE", "HEARTBEAT", "SLOT", "DEVICE", "TASK"], rows)
 }

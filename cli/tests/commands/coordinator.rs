@@ -174,7 +174,8 @@ impl Jobs for Answers {
         let slot = |index, task: &str| WorkerSlot { index, device: "cpu".into(), task: task.into() };
         let slots = vec![slot(0, "digits-1/train/0"), slot(1, "")];
         let worker = Worker { id: "worker-1".into(), connected: true, slots, last_heartbeat_ms: 1_770_000_059_000 };
-        Ok(Response::new(ListWorkersReply { workers: vec![worker] }))
+        let gone = Worker { id: "worker-2".into(), last_heartbeat_ms: 1_770_000_009_000, ..Worker::default() };
+        Ok(Response::new(ListWorkersReply { workers: vec![worker, gone] }))
     }
 
     async fn list_checkpoints(&self, request: Request<ListCheckpointsRequest>) -> Answer<ListCheckpointsReply> {

@@ -44,7 +44,8 @@ fn tables_show_the_same() {
     let [header, row] = jobs.lines().collect::<Vec<_>>()[..] else { panic!("{jobs}") };
     assert!(header.starts_with("JOB       PHASE  MEMBERS READY  SERVED  AGE"), "{header}");
     assert!(row.starts_with("digits-1  done   2 of 2         yes     "), "{row}");
-    assert!(stdout(&fake.run(&["get", "workers"])).contains("idle"));
+    let workers = stdout(&fake.run(&["get", "workers"]));
+    assert!(workers.contains("idle") && workers.contains("worker-2  gone"), "{workers}");
     assert!(stdout(&fake.run(&["get", "members", JOB])).contains("87.50 %"));
     assert!(stdout(&fake.run(&["get", "checkpoints", JOB])).contains(&digest()[..12]));
     assert!(stdout(&fake.run(&["report", JOB])).contains("ensemble of 2"));
