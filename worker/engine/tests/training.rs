@@ -4,10 +4,12 @@
 mod lab;
 
 use engine::error::TaskError;
+use engine::random::{Purpose, Stream};
 use ensemble::cluster::FailureClass;
 use ensemble::job::{Constant, CosineCycles, LearningRate};
 use ensemble::run::{Goal, ModelKind, MovingAverage, Run, Samples};
 use lab::{Lab, distance, run, tensors};
+use tch::Tensor;
 
 const EMA: MovingAverage = MovingAverage { average: 0, decay: 0.9, warmup: true };
 
@@ -200,6 +202,33 @@ fn fashion_mnist_is_learned() {
         let score = events.progress(0).last().unwrap().score.unwrap();
         assert!(score.accuracy > 0.78 && score.nll < 0.62, "{precision}: {score:?}");
     }
+}
+
+/// Color images of floats, from safetensors: the class is the channel that is brighter than the others.
+#[test]
+fn colors_are_learned_from_safetensors() {
+    let mut lab = Lab::new(1, 1);
+    let noise = Stream::new(1, Purpose::DataOrder, 0);
+    for (name, count) in [("train", 240i64), ("test", 30)] {
+        let labels: Vec<i64> = (0..count).map(|sample| sample % 3).collect();
+        let pixel = |index: u64| {
+            let (sample, channel) = (index as i64 / 192, index as i64 / 64 % 3);
+            noise.uniform(index) as f32 * 0.5 + if channel == sample % 3 { 0.3 } else { 0.0 }
+        };
+        let pixels: Vec<f32> = (0..count as u64 * 192).map(pixel).collect();
+        let x = Tensor::from_slice(&pixels).view([count, 3, 8, 8]);
+        let tensors = vec![("x".to_owned(), x), ("y".to_owned(), Tensor::from_slice(&labels))];
+        let path = lab.data.path().join(format!("{name}.safetensors"));
+        engine::artifact::write(&path, &tensors, &Default::default()).unwrap();
+    }
+    let job = lab.job(&[
+        "data.format=safetensors",
+        "data.validation=0.25",
+        "train.augment=[{random_crop: {padding: 1}}, horizontal_flip]",
+        "train.learning_rate={constant: {max: 0.05}}",
+    ]);
+    let score = lab.trained(&job, &[run(&job, 0)]).progress(0).last().unwrap().score.unwrap();
+    assert!(score.accuracy > 0.9, "{score:?}");
 }
 
 #[test]

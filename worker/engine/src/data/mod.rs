@@ -106,9 +106,10 @@ impl DataCache {
     /// The data set that a job names: from the cache where its files are as they were, else decoded.
     pub fn load(&mut self, source: &job::Data) -> Result<Rc<Data>, TaskError> {
         let folder = Folder::new(Path::new(&source.path));
-        let is_same = |entry: &Entry| is_same_source(&entry.source, source) && folder.is_unchanged_since(&entry.stamp);
-        let entry = match self.entries.iter().position(is_same) {
-            Some(place) => self.entries.remove(place),
+        let known = self.entries.iter().position(|entry| is_same_source(&entry.source, source));
+        let known = known.map(|place| self.entries.remove(place));
+        let entry = match known.filter(|entry| folder.is_unchanged_since(&entry.stamp)) {
+            Some(entry) => entry,
             None => self.read(source, &folder)?,
         };
         let data = Rc::clone(&entry.data);
