@@ -3,6 +3,7 @@
 use crate::coordinator::{self, Coordinator};
 use crate::display;
 use crate::display::progress::{Notes, Screen};
+use crate::output::print_line;
 use anyhow::{Context, Result, bail};
 use ensemble::job::Job;
 use ensemble::report::Report;
@@ -105,6 +106,5 @@ pub async fn report(coordinator: &Coordinator, job: &str) -> Result<Report> {
 /// # Errors
 /// As [`report`].
 pub async fn print_report(coordinator: &Coordinator, job: &str) -> Result<()> {
-    println!("\n{}", display::report::report(&report(coordinator, job).await?));
-    Ok(())
+    print_line(&format!("\n{}", display::report::report(&report(coordinator, job).await?)))
 }

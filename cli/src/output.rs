@@ -1,7 +1,9 @@
 //! The JSON that `--output json` prints. `OUTPUT.md` documents it; a test holds the two together.
 
+use anyhow::Result;
 use proto::v1;
 use serde::Serialize;
+use std::io::Write;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -17,11 +19,16 @@ pub enum Output {
 ///
 /// # Errors
 /// The output cannot be written.
-pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    use std::io::Write;
-    let text = serde_json::to_string_pretty(value)?;
-    writeln!(std::io::stdout(), "{text}")?;
-    Ok(())
+pub fn print_json(value: &impl Serialize) -> Result<()> {
+    print_line(&serde_json::to_string_pretty(value)?)
+}
+
+/// Prints a line of results. Unlike `println!` it does not panic when the reader, `head` say, has had enough.
+///
+/// # Errors
+/// The output cannot be written.
+pub fn print_line(line: &str) -> Result<()> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
 }
 
 #[derive(Debug, Serialize)]

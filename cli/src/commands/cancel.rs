@@ -1,6 +1,7 @@
 //! `tutti cancel`: ends a job.
 
 use crate::coordinator::{self, Address, Coordinator};
+use crate::output::print_line;
 use anyhow::Result;
 use proto::v1::CancelRequest;
 
@@ -17,6 +18,5 @@ pub struct Args {
 pub async fn execute(args: Args) -> Result<()> {
     let coordinator = Coordinator::find(&args.address).await?;
     coordinator.jobs().cancel(CancelRequest { job: args.job.clone() }).await.map_err(coordinator::refused)?;
-    println!("job {} is cancelled", args.job);
-    Ok(())
+    print_line(&format!("job {} is cancelled", args.job))
 }

@@ -1,6 +1,7 @@
 //! `tutti completions`: scripts that let shells complete commands.
 
 use crate::arguments::Arguments;
+use crate::output::print_line;
 use anyhow::Result;
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -17,6 +18,7 @@ pub struct Args {
 
 /// Prints the script.
 pub fn execute(args: &Args) -> Result<()> {
-    clap_complete::generate(args.shell, &mut Arguments::command(), "tutti", &mut std::io::stdout());
-    Ok(())
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Arguments::command(), "tutti", &mut script);
+    print_line(String::from_utf8(script)?.trim_end())
 }

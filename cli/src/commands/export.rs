@@ -140,8 +140,8 @@ fn lineage(path: &Path) -> Result<Map<String, Value>> {
 }
 
 fn unfolded(value: &Value) -> Value {
-    let inner = value.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
-    inner.filter(|inner| inner.is_object()).unwrap_or_else(|| value.clone())
+    let json = value.as_str().filter(|text| text.starts_with(['{', '"']));
+    json.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| value.clone())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use crate::coordinator::{self, Address, Coordinator};
 use crate::display::list::{list, or_dash};
 use crate::display::time::{age, now_ms};
-use crate::output::{self, Output, print_json};
+use crate::output::{self, Output, print_json, print_line};
 use anyhow::Result;
 use clap::Subcommand;
 use proto::v1::{ListCheckpointsRequest, ListJobsRequest, ListMembersRequest, ListWorkersRequest};
@@ -51,10 +51,9 @@ pub async fn execute(args: Args) -> Result<()> {
 
 fn print<T: serde::Serialize>(things: Vec<T>, output: Output, table: fn(&[T], u64) -> String) -> Result<()> {
     match output {
-        Output::Json => print_json(&things)?,
-        Output::Table => println!("{}", table(&things, now_ms())),
+        Output::Json => print_json(&things),
+        Output::Table => print_line(&table(&things, now_ms())),
     }
-    Ok(())
 }
 
 async fn jobs(coordinator: &Coordinator) -> Result<Vec<output::Job>> {

@@ -3,7 +3,7 @@
 use crate::ask::{Answers, ask};
 use crate::coordinator::{Address, Coordinator};
 use crate::display::answers::{Layout, answers};
-use crate::output::{Answer, Output, print_json};
+use crate::output::{Answer, Output, print_json, print_line};
 use crate::pictures::{self, Pictures};
 use anyhow::Result;
 use std::path::PathBuf;
@@ -42,10 +42,9 @@ pub async fn execute(args: Args) -> Result<()> {
     let coordinator = Coordinator::find(&args.address).await?;
     let given = ask(&coordinator, &args.job, &asked.images).await?;
     match args.output {
-        Output::Json => print_json(&in_json(&picked, &asked, &given))?,
-        Output::Table => println!("{}", answers(&asked, &given, Layout::of_stdout())),
+        Output::Json => print_json(&in_json(&picked, &asked, &given)),
+        Output::Table => print_line(&answers(&asked, &given, Layout::of_stdout())),
     }
-    Ok(())
 }
 
 fn in_json(picked: &[usize], asked: &Pictures, given: &Answers) -> Vec<Answer> {

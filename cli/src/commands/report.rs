@@ -3,7 +3,7 @@
 use crate::coordinator::{Address, Coordinator};
 use crate::display;
 use crate::follow;
-use crate::output::{Output, print_json};
+use crate::output::{Output, print_json, print_line};
 use anyhow::Result;
 
 /// Print a finished job's report: its members, averages and ensemble, on validation and test data.
@@ -23,8 +23,7 @@ pub async fn execute(args: Args) -> Result<()> {
     let coordinator = Coordinator::find(&args.address).await?;
     let report = follow::report(&coordinator, &args.job).await?;
     match args.output {
-        Output::Json => print_json(&report)?,
-        Output::Table => println!("{}", display::report::report(&report)),
+        Output::Json => print_json(&report),
+        Output::Table => print_line(&display::report::report(&report)),
     }
-    Ok(())
 }

@@ -4,6 +4,7 @@ use crate::coordinator::{Address, Coordinator};
 use crate::display::progress::Notes;
 use crate::exit::Interrupted;
 use crate::local::Signals;
+use crate::output::print_line;
 use crate::{follow, job_file};
 use anyhow::Result;
 use ensemble::job::Override;
@@ -34,8 +35,7 @@ pub async fn execute(args: Args) -> Result<()> {
     let mut signals = Signals::listen()?;
     let id = follow::submit(&coordinator, &job).await?;
     if args.detach {
-        println!("{id}");
-        return Ok(());
+        return print_line(&id);
     }
     let notes = Notes::new();
     notes.say(&format!("job {id}"));

@@ -6,6 +6,7 @@ use crate::display::answers::{Layout, answers};
 use crate::display::progress::Notes;
 use crate::exit::{Interrupted, Usage};
 use crate::local::{Cluster, Ended, Folder, Settings, Signals};
+use crate::output::print_line;
 use crate::pictures::{self, Pictures};
 use crate::{follow, job_file};
 use anyhow::{Result, bail};
@@ -128,7 +129,6 @@ async fn show_predictions(coordinator: &Coordinator, id: &str, job: &Job, count:
     let count = count.min(total);
     let picked: Vec<_> = (0..count).map(|index| index * total / count).collect();
     let asked = test.pick(&picked)?;
-    println!("\nThe ensemble's answers for {count} of {total} test images:\n");
-    println!("{}", answers(&asked, &ask(coordinator, id, &asked.images).await?, Layout::of_stdout()));
-    Ok(())
+    print_line(&format!("\nThe ensemble's answers for {count} of {total} test images:\n"))?;
+    print_line(&answers(&asked, &ask(coordinator, id, &asked.images).await?, Layout::of_stdout()))
 }

@@ -1,6 +1,7 @@
 //! `tutti validate`: checks job files without a cluster.
 
 use crate::job_file;
+use crate::output::print_line;
 use anyhow::Result;
 use ensemble::job::{Job, Override};
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ pub struct Args {
 pub fn execute(args: &Args) -> Result<()> {
     for file in &args.files {
         let job = job_file::read(file, &args.overrides)?;
-        println!("{}: valid; {}", file.display(), summary(&job));
+        print_line(&format!("{}: valid; {}", file.display(), summary(&job)))?;
     }
     Ok(())
 }

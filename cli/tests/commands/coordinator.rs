@@ -65,7 +65,7 @@ impl Fake {
 pub fn model() -> Vec<u8> {
     let run = r#"{"index":0,"name":"seed-0"}"#;
     let header = serde_json::json!({
-        "__metadata__": {"job": "digits", "run": run, "step": "100"},
+        "__metadata__": {"job": "digits", "kind": "\"final\"", "run": run, "step": "100"},
         "w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
     });
     let header = header.to_string();

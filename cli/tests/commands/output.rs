@@ -54,6 +54,19 @@ fn tables_show_the_same() {
     assert!(stdout(&fake.run(&["logs", JOB, "--follow"])).contains("followed"));
 }
 
+/// As when the output goes to `head`, which reads a line and leaves.
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let fake = Fake::start();
+    let address = fake.address.to_string();
+    let mut command = super::tutti();
+    command.args(["get", "jobs", "--coordinator", &address]).stdout(std::process::Stdio::piped());
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
+}
+
 #[test]
 fn answers_come_as_pictures_and_words() {
     let fake = Fake::start();
