@@ -8,7 +8,7 @@ PyTorch's of the same round; printed are the median of the rounds' ratios, the s
 
 Measured on a Xeon with AMX, busy with other work, hence as CPU time of one thread (--threads 1 --cpu-time):
     cnn, n = 7:      f32 0.449 of contiguous, 0.616 of channels-last; bf16 0.180 of contiguous, 0.425 of autocast
-    resnet18, n = 2: f32 0.847 of contiguous, 0.911 of channels-last; bf16 0.331 of contiguous, 0.845 of autocast
+    resnet18, n = 3: f32 0.888 of contiguous, 0.913 of channels-last; bf16 0.333 of contiguous, 0.830 of autocast
 ResNet-18 in f32 spends three quarters of its time in convolutions that run as fast as a large matrix product does here.
 """
 
