@@ -1,5 +1,5 @@
-//! Averaging of weights: stored models as streams of safetensors bytes ([`Plan`]), and the arithmetic of averages that
-//! are kept while training ([`RunningMean`], [`ema_decay`]).
+//! Averaging of weights: stored models as streams of safetensors bytes ([`Plan`]), and the decay of averages
+//! that are kept while training ([`ema_decay`]).
 //!
 //! Sums are `f64`, in the order of the inputs, so the same models give the same bytes on every machine and for every
 //! division of the work. The result is rounded once, to nearest even, back to the tensors' own type.
@@ -10,18 +10,18 @@
 //! ```
 //! The caller owns files and threads; memory is about 0.3 MB a part, whatever the size and number of the models.
 
+mod decay;
 mod element;
 mod header;
 mod lineage;
 mod mean;
 mod plan;
-mod running;
 mod stream;
 
+pub use decay::ema_decay;
 pub use header::{HEADER_BYTES_MAX, Header, HeaderError, Tensor, write as write_header};
 pub use lineage::{Lineage, Unrelated, check_lineage};
 pub use mean::{MeanError, WeightedMean};
 pub use plan::{CHUNK_BYTES, Mismatch, Part, Plan, Segment, Treatment};
-pub use running::{RunningMean, ema_decay};
 pub use safetensors::Dtype;
 pub use stream::{AverageError, average_streams, read_header};

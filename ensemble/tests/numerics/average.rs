@@ -1,8 +1,8 @@
 //! Averages of stored models against exact fractions, and everything that is refused.
 
 use ensemble::average::{
-    AverageError, CHUNK_BYTES, Dtype, Header, HeaderError, Lineage, MeanError, Mismatch, Plan, RunningMean,
-    WeightedMean, average_streams, check_lineage, ema_decay, read_header,
+    AverageError, CHUNK_BYTES, Dtype, Header, HeaderError, Lineage, MeanError, Mismatch, Plan, WeightedMean,
+    average_streams, check_lineage, ema_decay, read_header,
 };
 use ensemble::weights::Weights;
 use safetensors::SafeTensors;
@@ -313,21 +313,6 @@ fn models_of_other_runs_are_refused_unless_forced() {
     let text = refusal.to_string();
     assert!(text.starts_with("models 0 and 2 come from runs 4 and 7, which share no trajectory"), "{text}");
     assert!(text.contains("66.8 %") && text.ends_with("or set `force: true`"), "{text}");
-}
-
-#[test]
-fn a_running_mean_counts_every_model_once() {
-    let mut mean = RunningMean::new();
-    assert_eq!(mean.mean(), None);
-    // The first of four must not count twice, which gives 1.2.
-    for weights in [[3.0], [0.0], [0.0], [0.0]] {
-        assert!(mean.add(&weights));
-    }
-    assert_eq!(mean.mean(), Some(vec![0.75]));
-    assert!(!mean.add(&[1.0, 2.0]));
-    let mut resumed = RunningMean::resume(mean.sums().to_vec(), mean.count());
-    assert!(resumed.add(&[2.0]));
-    assert_eq!(resumed.mean(), Some(vec![1.0]));
 }
 
 #[test]
