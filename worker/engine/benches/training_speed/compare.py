@@ -1,4 +1,5 @@
-"""Training speed of the engine beside PyTorch 2.11 eager: same network, batch and threads, interleaved in one run.
+"""Training speed of the engine beside PyTorch 2.11 eager: same network, batch, data and threads, loading and augmentation
+included, interleaved in one run.
 
     pip install torch==2.11.0 torchvision
     python worker/engine/benches/training_speed/compare.py [--rounds 7] [--threads 2] [--only cnn] [--cpu-time]
@@ -21,8 +22,8 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-# Name, batch, channels, side, and the steps of one round for PyTorch's plain variant to take a second or two.
-SETTINGS = [("cnn", 128, 1, 28, 40), ("resnet18", 64, 1, 28, 3)]
+# Name, batch, and the steps of one round for PyTorch's plain variant to take a second or two.
+SETTINGS = [("cnn", 128, 40), ("resnet18", 64, 3)]
 PYTORCH = ["contiguous", "channels_last", "autocast"]
 ENGINE = ["f32", "bf16"]
 GOALS = [("f32", "contiguous", 0.6), ("f32", "channels_last", 0.95), ("bf16", "contiguous", 0.4), ("bf16", "autocast", 0.95)]
@@ -42,7 +43,7 @@ class Contestant:
 
 def built():
     """Builds the benchmark and returns its path."""
-    command = ["cargo", "bench", "-p", "engine", "--bench", "training_speed", "--no-run", "--message-format", "json"]
+    command = ["cargo", "bench", "--profile", "release", "-p", "engine", "--bench", "training_speed", "--no-run", "--message-format", "json"]
     output = subprocess.run(command, cwd=HERE, check=True, stdout=subprocess.PIPE, text=True).stdout
     return next(path for path in map(executable, output.splitlines()) if path)
 
@@ -53,11 +54,11 @@ def executable(line):
     return message.get("executable") if is_ours else None
 
 
-def rounds(engine, pytorch, name, batch, channels, side, steps, count):
+def rounds(engine, pytorch, name, batch, steps, count):
     """Seconds of each contestant in each round; the first round warms up and is dropped."""
-    ask = {variant: (lambda v=variant, n=steps: pytorch.seconds(name, v, batch, channels, side, n)) for variant in PYTORCH}
+    ask = {variant: (lambda v=variant, n=steps: pytorch.seconds(name, v, batch, n)) for variant in PYTORCH}
     for precision in ENGINE:
-        ask[precision] = lambda p=precision, n=steps: engine.seconds(name, p, batch, channels, side, 1, n)
+        ask[precision] = lambda p=precision, n=steps: engine.seconds(name, p, batch, 1, n)
     times = {contestant: [] for contestant in ask}
     order = list(ask)
     for number in range(count + 1):
@@ -87,9 +88,9 @@ def main():
     options = parser.parse_args()
     engine = Contestant([options.engine or built()], options.threads, options.cpu_time)
     pytorch = Contestant([sys.executable, HERE / "contestant.py"], options.threads, options.cpu_time)
-    for name, batch, channels, side, steps in SETTINGS:
+    for name, batch, steps in SETTINGS:
         if options.only in (None, name):
-            times = rounds(engine, pytorch, name, batch, channels, side, steps, options.rounds)
+            times = rounds(engine, pytorch, name, batch, steps, options.rounds)
             report(name, batch, steps, times)
 
 
