@@ -7,9 +7,9 @@ included, interleaved in one run.
 Each round runs every contestant once, in an order that turns from round to round. A ratio is the engine's time over
 PyTorch's of the same round; printed are the median of the rounds' ratios, the smallest and the largest, and n.
 
-Measured on a Xeon with AMX, busy with other work, hence as CPU time of one thread (--threads 1 --cpu-time):
-    cnn, n = 7:      f32 0.449 of contiguous, 0.616 of channels-last; bf16 0.180 of contiguous, 0.425 of autocast
-    resnet18, n = 3: f32 0.888 of contiguous, 0.913 of channels-last; bf16 0.333 of contiguous, 0.830 of autocast
+Measured on a Xeon with AMX, two cores:
+    cnn, --threads 2, n = 5: f32 0.450 of contiguous, 0.581 of channels-last; bf16 0.172 of contiguous, 0.364 of autocast
+    resnet18, --threads 1 --cpu-time, n = 7: f32 0.910 and 0.926; bf16 0.357 and 0.839
 ResNet-18 in f32 spends three quarters of its time in convolutions that run as fast as a large matrix product does here.
 """
 
