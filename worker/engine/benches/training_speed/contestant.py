@@ -1,8 +1,7 @@
 """PyTorch's side of the comparison: reads `MODEL VARIANT BATCH STEPS` lines, answers with seconds of wall and CPU time.
 
 The networks are the engine's own (see the models under `src/nn/models`), written as anybody would write them. Batches
-are cut and mirrored as whole tensors from images that stay in memory: faster than a DataLoader with transforms for each
-image, so the comparison flatters nobody but PyTorch.
+are cut and mirrored as whole tensors from images that stay in memory, as the engine does it, not image by image.
 """
 
 import gzip
