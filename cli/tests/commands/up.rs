@@ -51,8 +51,9 @@ impl Stage {
         let mut messages = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         messages.read_line(&mut line).unwrap();
+        let up = Up { child, messages };
         assert!(line.contains("are ready"), "{line}");
-        Up { child, messages }
+        up
     }
 
     /// The processes that run one of the stage's scripts. Each leads a process group; what it forks does not.
@@ -78,6 +79,15 @@ struct Up {
 impl Up {
     fn signal(&self, name: &str) {
         signal(self.child.id(), name);
+    }
+}
+
+/// A test that fails leaves no cluster behind either: the children end with their parent.
+impl Drop for Up {
+    fn drop(&mut self) {
+        // It has ended already in a test that went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
