@@ -4,7 +4,7 @@
 use prost::Message;
 use std::path::Path;
 
-const FILES: [&str; 5] = ["jobs", "workers", "artifacts", "predictions", "engine"];
+const FILES: [&str; 6] = ["jobs", "workers", "artifacts", "predictions", "admin", "engine"];
 
 #[test]
 fn committed_code_is_what_the_proto_files_generate() {

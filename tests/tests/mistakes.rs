@@ -70,9 +70,9 @@ fn another_version(endpoint: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let refusal = runtime.block_on(async {
         let mut client = WorkersClient::connect(format!("http://{endpoint}")).await.unwrap();
-        let hello = Hello { worker: "old".to_owned(), version: "0.0.1".to_owned(), slots: vec![] };
+        let hello = Hello { worker: "old".to_owned(), version: "0.0.1".to_owned(), ..Hello::default() };
         let (sender, messages) = tokio::sync::mpsc::channel(1);
-        sender.send(FromWorker { message: Some(Message::Hello(hello)) }).await.unwrap();
+        sender.send(FromWorker { message: Some(Message::Hello(hello)), report: 0 }).await.unwrap();
         let messages = tokio_stream::wrappers::ReceiverStream::new(messages);
         match client.session(messages).await {
             Err(status) => status,

@@ -21,11 +21,11 @@ impl Outbox {
 
     /// Puts a message in, and waits for room if it must.
     pub async fn send(&self, message: Message) {
-        let _ = self.0.send(FromWorker { message: Some(message) }).await;
+        let _ = self.0.send(FromWorker { message: Some(message), report: 0 }).await;
     }
 
     /// Puts a message in if there is room, for what may be lost.
     pub fn offer(&self, message: Message) {
-        let _ = self.0.try_send(FromWorker { message: Some(message) });
+        let _ = self.0.try_send(FromWorker { message: Some(message), report: 0 });
     }
 }

@@ -175,7 +175,7 @@ impl Session {
 
     fn obey(&mut self, order: Order, crew: &mut Crew) -> Result<(), Overrun> {
         match order {
-            Order::Welcome(_) => {}
+            Order::Welcome(_) | Order::Recorded(_) | Order::Yield(_) => {}
             Order::Renewed(_) => self.fence.renewed(),
             Order::Lease(lease) => crew.grant(lease)?,
             Order::Revoke(revoke) => crew.revoke(revoke.key.unwrap_or_default())?,
@@ -189,7 +189,7 @@ impl Session {
     /// Sends a heartbeat, unless the network has not even taken the last one.
     fn beat(&mut self, now: Instant) {
         let message = Some(Message::Heartbeat(Heartbeat {}));
-        if self.beats.try_send(FromWorker { message }).is_ok() {
+        if self.beats.try_send(FromWorker { message, report: 0 }).is_ok() {
             self.fence.sent(now);
         }
     }
@@ -212,6 +212,7 @@ fn hello(config: &Config) -> Hello {
         worker: config.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         slots: (0..).zip(&config.devices).map(slot).collect(),
+        ..Hello::default()
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Args {
 /// Prints line by line, as they come.
 pub async fn execute(args: Args) -> Result<()> {
     let coordinator = Coordinator::find(&args.address).await?;
-    let request = LogsRequest { job: args.job, follow: args.follow };
+    let request = LogsRequest { job: args.job, follow: args.follow, ..LogsRequest::default() };
     let mut lines = coordinator.jobs().logs(request).await.map_err(coordinator::refused)?.into_inner();
     let mut out = std::io::stdout();
     while let Some(line) = lines.message().await.map_err(coordinator::refused)? {

@@ -109,6 +109,7 @@ fn job(phase: JobPhase) -> Job {
         submitted_ms: 1_770_000_000_000,
         ended_ms: if phase == JobPhase::Running { 0 } else { 1_770_000_060_000 },
         served: true,
+        ..Job::default()
     }
 }
 
@@ -173,7 +174,13 @@ impl Jobs for Answers {
     async fn list_workers(&self, _: Request<ListWorkersRequest>) -> Answer<ListWorkersReply> {
         let slot = |index, task: &str| WorkerSlot { index, device: "cpu".into(), task: task.into() };
         let slots = vec![slot(0, "digits-1/train/0"), slot(1, "")];
-        let worker = Worker { id: "worker-1".into(), connected: true, slots, last_heartbeat_ms: 1_770_000_059_000 };
+        let worker = Worker {
+            id: "worker-1".into(),
+            connected: true,
+            slots,
+            last_heartbeat_ms: 1_770_000_059_000,
+            ..Worker::default()
+        };
         let gone = Worker { id: "worker-2".into(), last_heartbeat_ms: 1_770_000_009_000, ..Worker::default() };
         Ok(Response::new(ListWorkersReply { workers: vec![worker, gone] }))
     }

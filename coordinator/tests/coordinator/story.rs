@@ -37,7 +37,7 @@ async fn a_job_becomes_a_report_with_the_figures_of_its_members() {
 }
 
 async fn check_log(coordinator: &Running, job: &str) {
-    let request = v1::LogsRequest { job: job.into(), follow: true };
+    let request = v1::LogsRequest { job: job.into(), follow: true, ..v1::LogsRequest::default() };
     let mut log = coordinator.jobs().logs(request).await.unwrap().into_inner();
     let mut lines = Vec::new();
     while let Some(line) = soon(log.message()).await.unwrap() {

@@ -38,8 +38,8 @@ impl Worker {
     pub async fn knock(coordinator: &Running, name: &str, version: &str) -> Result<Self, Status> {
         let (outbox, messages) = mpsc::channel(16);
         let slots = vec![WorkerSlot { device: "cpu".into(), ..WorkerSlot::default() }];
-        let hello = Hello { worker: name.into(), version: version.into(), slots };
-        outbox.send(FromWorker { message: Some(Message::Hello(hello)) }).await.unwrap();
+        let hello = Hello { worker: name.into(), version: version.into(), slots, ..Hello::default() };
+        outbox.send(FromWorker { message: Some(Message::Hello(hello)), report: 0 }).await.unwrap();
         let channel = coordinator.channel.clone();
         let mut workers = WorkersClient::new(channel.clone());
         let inbox = soon(workers.session(ReceiverStream::new(messages))).await?.into_inner();
@@ -48,7 +48,7 @@ impl Worker {
 
     /// Says something.
     pub async fn say(&self, message: Message) {
-        self.outbox.send(FromWorker { message: Some(message) }).await.unwrap();
+        self.outbox.send(FromWorker { message: Some(message), report: 0 }).await.unwrap();
     }
 
     /// The next that it is told.

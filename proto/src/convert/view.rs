@@ -17,6 +17,7 @@ impl From<JobView> for v1::Job {
             submitted_ms: job.submitted_ms,
             ended_ms: job.ended_ms.unwrap_or_default(),
             served: job.served,
+            ..Self::default()
         }
     }
 }
@@ -84,6 +85,7 @@ impl From<WorkerView> for v1::Worker {
             connected: worker.connected,
             slots: worker.slots.into_iter().map(Into::into).collect(),
             last_heartbeat_ms: worker.last_heartbeat_ms,
+            ..Self::default()
         }
     }
 }

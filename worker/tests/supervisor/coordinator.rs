@@ -222,13 +222,13 @@ impl Workers for Reception {
             return Err(Status::failed_precondition("this coordinator is of another version"));
         };
         let (orders, outbound) = mpsc::channel(64);
-        let welcome = Order::Welcome(Welcome { heartbeat_ms: 20, lease_ms });
+        let welcome = Order::Welcome(Welcome { heartbeat_ms: 20, lease_ms, ..Welcome::default() });
         orders.send(Ok(ToWorker { message: Some(welcome) })).await.unwrap();
         let ((tell, told), (beat, heartbeats)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let orders = Orders::new(Mutex::new(Some(orders)));
         let answers = Arc::clone(&orders);
         tokio::spawn(async move {
-            while let Ok(Some(FromWorker { message: Some(message) })) = inbound.message().await {
+            while let Ok(Some(FromWorker { message: Some(message), .. })) = inbound.message().await {
                 if !matches!(message, Message::Heartbeat(_)) {
                     let _ = tell.send(message);
                     continue;

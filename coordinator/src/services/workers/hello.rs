@@ -47,7 +47,7 @@ mod tests {
     use tonic::Code;
 
     fn hello(worker: &str, version: &str) -> Hello {
-        Hello { worker: worker.into(), version: version.into(), slots: vec![] }
+        Hello { worker: worker.into(), version: version.into(), ..Hello::default() }
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// Reads until the stream ends or breaks. A silent worker is the cluster's to notice.
     pub(super) async fn read(&self, mut inbound: Streaming<FromWorker>) -> Result<(), Status> {
-        while let Some(FromWorker { message }) = inbound.message().await? {
+        while let Some(FromWorker { message, .. }) = inbound.message().await? {
             let message = message.ok_or_else(|| Status::invalid_argument("a message of the session is empty"))?;
             self.on(message).await?;
         }

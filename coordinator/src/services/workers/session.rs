@@ -44,7 +44,8 @@ impl Session {
         let join = Command::Join { worker: self.worker.clone(), slots };
         self.shared.driver.apply(join).await.map_err(apply_status)?;
         let settings = &self.shared.settings;
-        let welcome = Welcome { heartbeat_ms: settings.heartbeat_ms, lease_ms: settings.cluster.lease_ms };
+        let welcome =
+            Welcome { heartbeat_ms: settings.heartbeat_ms, lease_ms: settings.cluster.lease_ms, ..Welcome::default() };
         // A worker that is gone already is found out when it is read from.
         let _ = self.outbound.try_send(Ok(ToWorker { message: Some(Message::Welcome(welcome)) }));
         self.shared.gateway.joined(self.worker.clone()).await;

@@ -46,6 +46,7 @@ impl Steps {
                 Message::Finished(finished) => self.on_finished(finished).await?,
                 Message::Failed(failed) => self.on_failed(failed).await?,
                 Message::Drained(_) => goodbye = self.on_drained().await?,
+                Message::Yielded(_) | Message::Damaged(_) => {}
                 Message::Hello(_) | Message::Heartbeat(_) | Message::Hosted(_) | Message::Predicted(_) => {}
             }
         }
