@@ -37,7 +37,13 @@ impl Act for Actor {
     fn act(&mut self, effect: Effect) {
         match effect {
             Effect::Grant { worker, slot, lease, work } => self.grant(&worker, slot, lease, work),
+            Effect::Kept { worker, slot, lease } => {
+                tracing::info!(%worker, slot, task = %lease.task, attempt = lease.attempt, "lease kept");
+            }
             Effect::Revoke { worker, lease } => self.revoke(&worker, lease),
+            Effect::Yield { worker, lease } => {
+                tracing::info!(%worker, task = %lease.task, attempt = lease.attempt, "task asked back");
+            }
             Effect::Average { job, average, models } => self.start(average_models(self.clone(), job, average, models)),
             Effect::Combine { job, combination, members, averages } => {
                 self.start(combine(self.clone(), job, ReportInput { combination, members, averages }));

@@ -33,7 +33,10 @@ fn row(workers: usize, members: usize) {
     let submit = start.elapsed();
     run.clock = Clock::default();
     for worker in 0..workers {
-        run.apply(Command::Join { worker: worker_id(worker), slots: vec![Slot { index: 0, device: "cpu".into() }] });
+        run.apply(Command::Join {
+            worker: worker_id(worker),
+            slots: vec![Slot { index: 0, device: "cpu".into(), holds: None }],
+        });
         run.apply(Command::Ready { worker: worker_id(worker), slot: 0 });
     }
     let mut beats = 0;

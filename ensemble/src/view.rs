@@ -177,10 +177,51 @@ pub struct WorkerView {
     pub id: WorkerId,
     /// Whether it is in session.
     pub connected: bool,
-    /// Its slots; none when it is not in session.
+    /// Whether it is in session, and if not, whether it may still be at its tasks.
+    pub state: WorkerState,
+    /// Whether it is given tasks.
+    pub standing: Standing,
+    /// Its slots; none when it is gone.
     pub slots: Vec<SlotView>,
     /// When it was last heard of.
     pub last_heartbeat_ms: Millis,
+}
+
+/// What is known of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerState {
+    /// It is in session.
+    Connected,
+    /// Its session broke, and its leases have not run out.
+    Unknown,
+    /// It left, or nothing was heard of it for a whole lease.
+    Gone,
+}
+
+/// Whether a worker is given tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It is.
+    Active,
+    /// An operator drains it, and it has tasks still.
+    Draining,
+    /// An operator drained it, and it has none any more.
+    Drained,
+    /// Its devices failed time and again.
+    SetAside,
+}
+
+/// How much of the slots a namespace has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareView {
+    /// Its name.
+    pub namespace: String,
+    /// How much it gets beside the others.
+    pub weight: u32,
+    /// How many slots are at its tasks.
+    pub slots_busy: u32,
 }
 
 /// A slot of a worker.

@@ -239,7 +239,7 @@ mod tests {
     }
 
     fn join() -> Command {
-        Command::Join { worker: WorkerId::new("w"), slots: vec![Slot { index: 0, device: "cpu".into() }] }
+        Command::Join { worker: WorkerId::new("w"), slots: vec![Slot { index: 0, device: "cpu".into(), holds: None }] }
     }
 
     fn ready() -> Command {

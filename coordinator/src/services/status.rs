@@ -9,7 +9,10 @@ use tonic::{Code, Status};
 /// The code of a rejection. A client repeats `RESOURCE_EXHAUSTED` and `UNAVAILABLE`, and nothing else.
 pub fn rejection_code(rejection: &Rejection) -> Code {
     match rejection {
-        Rejection::UnknownJob(_) | Rejection::UnknownTask(_) | Rejection::UnknownWorker(_) => Code::NotFound,
+        Rejection::UnknownJob(_)
+        | Rejection::UnknownTask(_)
+        | Rejection::UnknownWorker(_)
+        | Rejection::NoSuchWorker(_) => Code::NotFound,
         Rejection::StaleLease(_) | Rejection::JobEnded(_) => Code::FailedPrecondition,
         Rejection::InvalidJob(_) | Rejection::Unexpected(_) => Code::InvalidArgument,
         Rejection::Full(_) => Code::ResourceExhausted,

@@ -1,6 +1,6 @@
 //! What can happen to a cluster, and what follows from it.
 
-use crate::id::{JobId, TaskId, WorkerId};
+use crate::id::{Digest, JobId, TaskId, WorkerId};
 use crate::job::{Combination, Job};
 use crate::metrics::Scores;
 use crate::report::Report;
@@ -19,11 +19,14 @@ pub enum Command {
     Submit { key: String, job: Box<Job> },
     /// A user cancels a job.
     Cancel { job: JobId },
-    /// A worker opens a session. One that it still had has ended with this.
+    /// A worker opens a session, and says which leases it still holds. One that it still had has ended with this.
     Join { worker: WorkerId, slots: Vec<Slot> },
-    /// A worker's session ended, or it drains. Whoever drives the cluster sees to it that the end of a session is not
-    /// said after the next one has begun.
+    /// A worker's session ended. Whoever drives the cluster sees to it that the end of a session is not said after the
+    /// next one has begun.
     Leave { worker: WorkerId, reason: LeaveReason },
+    /// The coordinator was away and heard nobody, so no worker can be blamed for its silence: all count as heard of now.
+    /// Where it was a stop, their sessions are over as well.
+    Resume { sessions_ended: bool },
     /// A worker is alive.
     Heartbeat { worker: WorkerId },
     /// A worker's slot asks for a task. If it has one, it knows nothing of that any more.
@@ -47,6 +50,8 @@ pub enum Command {
     FinishCalibration { lease: LeaseKey, artifact: Artifact },
     /// An `evaluate` task's predictions have reached the store and were scored.
     FinishEvaluation { lease: LeaseKey, predictions: Artifact, scores: EvaluationScores },
+    /// A worker hands a task back that it was asked for, with all that it has learned committed.
+    Yield { lease: LeaseKey },
     /// A task failed.
     Fail { lease: LeaseKey, failure: Failure },
     /// The pause after an attempt's failure is over. Time alone brings it about: see [`Cluster::due`](super::Cluster::due).
@@ -55,6 +60,19 @@ pub enum Command {
     FinishAverage { job: JobId, average: u32, outcome: AverageOutcome },
     /// The coordinator has combined the members' predictions.
     FinishReport { job: JobId, outcome: ReportOutcome },
+    /// An operator wants a worker to get no more tasks, and those that it has to be handed back.
+    Drain { worker: WorkerId },
+    /// An operator wants a worker to get tasks again, though it was drained or set aside.
+    Reinstate { worker: WorkerId },
+    /// An operator says how much of the slots a namespace gets beside the others, from 1 to
+    /// [`WEIGHT_MAX`](super::WEIGHT_MAX).
+    SetShare { namespace: String, weight: u32 },
+    /// Somebody wants an artifact to be kept, whatever becomes of the jobs that refer to it.
+    Pin { digest: Digest },
+    /// Nobody wants that any more.
+    Unpin { digest: Digest },
+    /// A stored artifact is not what its name says, or is gone: what made it is done again.
+    ReportDamaged { digest: Digest },
 }
 
 /// Names one grant of a task: the attempt is its fencing token, and only the newest counts.
@@ -73,15 +91,18 @@ pub struct Slot {
     pub index: u32,
     /// `cpu` or `cuda:N`.
     pub device: String,
+    /// The lease that the worker still works under there, or whose last word it has not seen recorded yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds: Option<LeaseKey>,
 }
 
 /// Why a worker left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeaveReason {
-    /// Its session broke. It may come back.
+    /// Its session broke. It may be at its tasks still, so it keeps them until its leases run out.
     Disconnected,
-    /// It was asked to stop and handed its leases back.
+    /// It stops, and works on nothing any more.
     Drained,
     /// Nothing was heard of it for as long as a lease lasts. See [`Cluster::due`](super::Cluster::due).
     Silent,
@@ -155,8 +176,12 @@ pub enum Effect {
     Accepted { job: JobId },
     /// Send a lease to a worker.
     Grant { worker: WorkerId, slot: u32, lease: LeaseKey, work: Work },
+    /// Tell a worker that has come back that a lease it holds still counts: it goes on.
+    Kept { worker: WorkerId, slot: u32, lease: LeaseKey },
     /// Tell a worker to stop a task whose lease no longer counts.
     Revoke { worker: WorkerId, lease: LeaseKey },
+    /// Ask a worker to commit a checkpoint and hand a task back, with [`Command::Yield`].
+    Yield { worker: WorkerId, lease: LeaseKey },
     /// Average stored models, then apply [`Command::FinishAverage`].
     Average { job: JobId, average: u32, models: Vec<Artifact> },
     /// Combine the members' predictions, then apply [`Command::FinishReport`].
@@ -213,6 +238,9 @@ pub enum Rejection {
     /// No such worker, or its session ended.
     #[error("worker `{0}` has no session")]
     UnknownWorker(WorkerId),
+    /// No worker was ever called so.
+    #[error("there is no worker `{0}`; `tutti get workers` lists them")]
+    NoSuchWorker(WorkerId),
     /// The lease was given to somebody else since, or has run out, or the task is done.
     #[error("attempt {} of `{}` no longer counts", .0.attempt, .0.task)]
     StaleLease(LeaseKey),

@@ -6,7 +6,16 @@ use super::restart::{Verdict, after_loss, clipped};
 use super::task::{Lease, Pause, Success, Task, TaskKey, TaskState};
 use super::worker::SlotState;
 use super::{Cluster, Effect, LeaseKey, Millis};
-use crate::id::TaskId;
+use crate::id::{TaskId, WorkerId};
+
+/// How a task came back without a word on how it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TakenBack {
+    /// Its worker is gone, or knows nothing of it any more.
+    Lost,
+    /// Its worker gave it back.
+    HandedBack,
+}
 
 impl Cluster {
     pub(super) fn job_of(&mut self, key: TaskKey) -> &mut JobState {
@@ -50,24 +59,34 @@ impl Cluster {
             task.attempts += 1;
             let lease = Lease { worker: slot.worker.clone(), slot: slot.slot, attempt: task.attempts };
             task.state = TaskState::Leased(lease.clone());
-            let state = self.workers.slot_mut(&slot.worker, slot.slot).expect("only slots of workers in session wait");
-            *state = SlotState::Busy { task: key };
+            self.workers.set_slot(&slot.worker, slot.slot, SlotState::Busy { task: key });
             let work = self.jobs[key.job as usize].work(key.task);
             let lease = lease.key(self.task_id(key));
             effects.push(Effect::Grant { worker: slot.worker, slot: slot.slot, lease, work });
         }
     }
 
-    /// Takes back tasks whose slots are lost, all of them before any is granted again.
-    pub(super) fn take_back(&mut self, now: Millis, tasks: &[TaskKey], effects: &mut Vec<Effect>) {
-        let followups: Vec<_> = tasks.iter().map(|&key| (key.job, self.set_back(key))).collect();
+    /// Asks a worker to hand a task back, once.
+    pub(super) fn ask_back(&mut self, worker: &WorkerId, slot: u32, task: TaskKey, effects: &mut Vec<Effect>) {
+        self.workers.set_slot(worker, slot, SlotState::Yielding { task });
+        effects.push(Effect::Yield { worker: worker.clone(), lease: self.newest_grant(task) });
+    }
+
+    /// Takes leases back. Nothing is granted again before [`Cluster::follow_all`], so that a worker whose leases are
+    /// taken back can be changed in between.
+    pub(super) fn take_back(&mut self, tasks: &[TaskKey], taken: TakenBack) -> Vec<(u32, Followup)> {
+        tasks.iter().map(|&key| (key.job, self.set_back(key, taken))).collect()
+    }
+
+    pub(super) fn follow_all(&mut self, now: Millis, followups: Vec<(u32, Followup)>, effects: &mut Vec<Effect>) {
         for (job, followup) in followups {
             self.follow(now, job, followup, effects);
         }
     }
 
     /// What is trained already stays trained; all else goes on from its last checkpoint, at once.
-    fn set_back(&mut self, key: TaskKey) -> Followup {
+    fn set_back(&mut self, key: TaskKey, taken: TakenBack) -> Followup {
+        self.end_lease(key);
         let (id, settings) = (self.task_id(key), self.settings);
         let mut followup = Followup::default();
         let job = self.job_of(key);
@@ -76,11 +95,22 @@ impl Cluster {
             job.finish(key.task, Success { attempt, artifact: None });
             return followup;
         }
-        match after_loss(self.task_mut(key), &id, &settings) {
+        let verdict = match taken {
+            TakenBack::Lost => after_loss(self.task_mut(key), &id, &settings),
+            TakenBack::HandedBack => Verdict::Again,
+        };
+        match verdict {
             Verdict::Hopeless(message) => self.give_up(key, message, &mut followup),
             Verdict::Again | Verdict::Later(..) => self.ready_again(key, &mut followup),
         }
         followup
+    }
+
+    /// Frees the slot that is at a task, whatever becomes of the task.
+    pub(super) fn end_lease(&mut self, key: TaskKey) -> Lease {
+        let lease = self.task_mut(key).lease().cloned().expect("only a leased task's lease ends");
+        self.workers.set_slot(&lease.worker, lease.slot, SlotState::Idle);
+        lease
     }
 
     pub(super) fn ready_again(&mut self, key: TaskKey, followup: &mut Followup) {
@@ -118,8 +148,8 @@ impl Cluster {
             TaskState::Blocked => {}
             TaskState::Ready => self.queue.remove(self.place(key)),
             TaskState::Paused(pause) => self.queue.end_pause(pause.until, key),
-            TaskState::Leased(lease) => {
-                self.workers.free(&lease.worker, lease.slot);
+            TaskState::Leased(_) => {
+                let lease = self.end_lease(key);
                 let key = lease.key(self.task_id(key));
                 effects.push(Effect::Revoke { worker: lease.worker, lease: key });
             }

@@ -26,26 +26,32 @@ mod job;
 mod queue;
 mod restart;
 mod results;
+mod retention;
 mod sessions;
 mod settings;
+mod shares;
+mod standing;
 mod task;
 mod users;
 mod views;
 mod worker;
+mod workers;
 
 pub use command::{
     AverageOutcome, Command, Effect, Evaluated, EvaluationScores, Failure, FailureClass, LeaseKey, LeaveReason, Millis,
     Rejection, ReportOutcome, Slot, TrainRun, Work,
 };
 pub use settings::{
-    CHECKPOINTS_PER_RUN, JOBS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, RUNS_TOTAL_MAX, SLOTS_MAX, Settings, WORKERS_MAX,
+    CHECKPOINTS_PER_RUN, JOBS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, RUNS_TOTAL_MAX, SLOTS_MAX, Settings, WEIGHT_MAX,
+    WORKERS_MAX,
 };
 
-use crate::id::JobId;
+use crate::id::{Digest, JobId};
 use job::JobState;
 use queue::Queue;
-use std::collections::BTreeMap;
-use worker::Workers;
+use shares::Shares;
+use std::collections::{BTreeMap, BTreeSet};
+use workers::Workers;
 
 /// All jobs and workers of a cluster, and who is at what.
 ///
@@ -64,6 +70,9 @@ pub struct Cluster {
     runs: usize,
     workers: Workers,
     queue: Queue,
+    shares: Shares,
+    /// Artifacts that are kept whoever refers to them.
+    pins: BTreeSet<Digest>,
 }
 
 impl Cluster {
@@ -77,6 +86,8 @@ impl Cluster {
             runs: 0,
             workers: Workers::default(),
             queue: Queue::default(),
+            shares: Shares::default(),
+            pins: BTreeSet::new(),
         }
     }
 
@@ -95,6 +106,7 @@ impl Cluster {
             Command::Cancel { job } => self.handle_cancel(now, &job),
             Command::Join { worker, slots } => self.handle_join(now, worker, slots),
             Command::Leave { worker, reason } => self.handle_leave(now, &worker, reason),
+            Command::Resume { sessions_ended } => Ok(self.handle_resume(now, sessions_ended)),
             Command::Heartbeat { worker } => self.handle_heartbeat(now, &worker),
             Command::Ready { worker, slot } => self.handle_ready(now, &worker, slot),
             Command::CommitCheckpoint { lease, run, step, artifact, branch } => {
@@ -108,10 +120,17 @@ impl Cluster {
             Command::FinishEvaluation { lease, predictions, scores } => {
                 self.handle_finish_evaluation(now, &lease, predictions, scores)
             }
+            Command::Yield { lease } => self.handle_yield(now, &lease),
             Command::Fail { lease, failure } => self.handle_fail(now, &lease, &failure),
             Command::Retry { failed } => self.handle_retry(now, &failed),
             Command::FinishAverage { job, average, outcome } => self.handle_finish_average(now, &job, average, outcome),
             Command::FinishReport { job, outcome } => self.handle_finish_report(now, &job, outcome),
+            Command::Drain { worker } => self.handle_drain(&worker),
+            Command::Reinstate { worker } => self.handle_reinstate(&worker),
+            Command::SetShare { namespace, weight } => self.handle_set_share(namespace, weight),
+            Command::Pin { digest } => Ok(self.handle_pin(digest)),
+            Command::Unpin { digest } => Ok(self.handle_unpin(&digest)),
+            Command::ReportDamaged { digest } => Ok(self.handle_report_damaged(&digest)),
         }
     }
 

@@ -3,26 +3,27 @@
 use super::Millis;
 use super::task::TaskKey;
 use crate::id::WorkerId;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a ready task stands in the queue; the least is granted first.
 ///
 /// Calibrations and evaluations go first: they are short, and what waits for them (a winner's training, a report) is
 /// long. Then the jobs in the order they came, and their tasks in order, so that the first members are soon there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Place {
     pub training: bool,
     pub key: TaskKey,
 }
 
 /// A slot of a worker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SlotKey {
     pub worker: WorkerId,
     pub slot: u32,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Queue {
     ready: BTreeSet<Place>,
     /// By ticket: who has waited longest comes first.

@@ -1,5 +1,6 @@
 //! What workers bring back.
 
+use super::grants::TakenBack;
 use super::job::{Checkpoint, Followup, Stored};
 use super::restart::{Verdict, after_failure};
 use super::task::{Claim, Success, TaskKey, TaskKind, TaskState};
@@ -103,6 +104,15 @@ impl Cluster {
         }
     }
 
+    /// Takes back a task that its worker hands back: no failure, no loss.
+    pub(super) fn handle_yield(&mut self, now: Millis, lease: &LeaseKey) -> Result<Vec<Effect>, Rejection> {
+        let (key, Claim::Live) = self.claim(lease)? else { return Ok(Vec::new()) };
+        let followups = self.take_back(&[key], TakenBack::HandedBack);
+        let mut effects = Vec::new();
+        self.follow_all(now, followups, &mut effects);
+        Ok(effects)
+    }
+
     /// Ends the pause after an attempt. Whoever says so twice has no effect.
     pub(super) fn handle_retry(&mut self, now: Millis, failed: &LeaseKey) -> Result<Vec<Effect>, Rejection> {
         let key = self.key(&failed.task)?;
@@ -120,7 +130,11 @@ impl Cluster {
     }
 
     fn fail(&mut self, now: Millis, key: TaskKey, failure: &Failure) -> Vec<Effect> {
-        self.free_slot(key);
+        let lease = self.end_lease(key);
+        let mut effects = Vec::new();
+        if failure.class == FailureClass::Device {
+            self.note_device_fault(&lease.worker, &mut effects);
+        }
         let (id, settings) = (self.task_id(key), self.settings);
         let mut followup = Followup::default();
         match after_failure(self.task_mut(key), &id, failure, &settings) {
@@ -131,7 +145,8 @@ impl Cluster {
             }
             Verdict::Hopeless(message) => self.give_up(key, message, &mut followup),
         }
-        self.followed(now, key, followup)
+        self.follow(now, key.job, followup, &mut effects);
+        effects
     }
 
     /// A worker that says it is done and has not brought everything has failed.
@@ -140,15 +155,11 @@ impl Cluster {
     }
 
     fn finish(&mut self, now: Millis, key: TaskKey, artifact: Option<Artifact>, followup: Followup) -> Vec<Effect> {
-        self.free_slot(key);
+        let lease = self.end_lease(key);
+        self.note_success(&lease.worker);
         let attempt = self.task_mut(key).attempts;
         self.job_of(key).finish(key.task, Success { attempt, artifact });
         self.followed(now, key, followup)
-    }
-
-    fn free_slot(&mut self, key: TaskKey) {
-        let lease = self.task_mut(key).lease().cloned().expect("only a leased task ends");
-        self.workers.free(&lease.worker, lease.slot);
     }
 
     fn followed(&mut self, now: Millis, key: TaskKey, followup: Followup) -> Vec<Effect> {

@@ -1,12 +1,19 @@
-//! Workers come, go, show that they are alive, and ask for tasks.
+//! Workers come, go, come back, show that they are alive, and ask for tasks.
+//!
+//! The end of a session is not the end of what its worker does. A worker that is not in session keeps its leases until
+//! they run out; when it joins again it says what it still holds, and goes on with what still counts.
 
+use super::grants::TakenBack;
 use super::queue::SlotKey;
-use super::worker::SlotState;
+use super::task::TaskKey;
+use super::worker::{SlotEntry, SlotState, Slots};
 use super::{Cluster, Effect, LeaveReason, Millis, Rejection, Slot};
 use crate::id::WorkerId;
+use std::collections::BTreeSet;
 
 impl Cluster {
-    /// Opens a session. A worker that is in session already has lost it, whether its end was heard of or not.
+    /// Opens a session. Of the leases that the worker had, those that it holds stay with it; the others were lost with
+    /// whatever worked under them, and are taken back. What else it holds is somebody else's by now.
     pub(super) fn handle_join(
         &mut self,
         now: Millis,
@@ -14,15 +21,20 @@ impl Cluster {
         slots: Vec<Slot>,
     ) -> Result<Vec<Effect>, Rejection> {
         self.workers.check_join(&worker, &slots)?;
+        self.dismiss(&worker, SlotState::Idle);
         let mut effects = Vec::new();
-        if self.workers.is_connected(&worker) {
-            self.end_session(now, &worker, &mut effects)?;
-        }
-        self.workers.join(now, worker, slots);
+        let slots: Slots = slots.into_iter().map(|slot| self.take_up(&worker, slot, &mut effects)).collect();
+        let kept: BTreeSet<_> = slots.values().filter_map(|entry| entry.state.task()).collect();
+        let lost: Vec<_> = self.tasks_of(&worker).into_iter().filter(|task| !kept.contains(task)).collect();
+        let followups = self.take_back(&lost, TakenBack::Lost);
+        self.workers.join(now, worker.clone(), slots);
+        self.enlist(&worker);
+        self.ask_again(&worker, &mut effects);
+        self.follow_all(now, followups, &mut effects);
         Ok(effects)
     }
 
-    /// Ends a session. All tasks of the worker are free again.
+    /// Ends a session, or what was left of one.
     pub(super) fn handle_leave(
         &mut self,
         now: Millis,
@@ -30,50 +42,121 @@ impl Cluster {
         reason: LeaveReason,
     ) -> Result<Vec<Effect>, Rejection> {
         let mut effects = Vec::new();
-        self.end_session(now, worker, &mut effects)?;
-        if reason == LeaveReason::Silent {
-            effects.insert(0, Effect::Lost { worker: worker.clone() });
+        match reason {
+            LeaveReason::Disconnected => {
+                self.workers.in_session(worker)?;
+                self.lose_sight(worker);
+            }
+            LeaveReason::Drained => self.let_go(now, worker, TakenBack::HandedBack, &mut effects)?,
+            LeaveReason::Silent => {
+                effects.push(Effect::Lost { worker: worker.clone() });
+                self.let_go(now, worker, TakenBack::Lost, &mut effects)?;
+            }
         }
         Ok(effects)
     }
 
+    /// After an absence of the coordinator, every worker has a whole lease to be heard of again.
+    pub(super) fn handle_resume(&mut self, now: Millis, sessions_ended: bool) -> Vec<Effect> {
+        let alive = self.workers.iter().filter(|(_, worker)| worker.slots().is_some());
+        let alive: Vec<_> = alive.map(|(id, worker)| (id.clone(), worker.is_connected())).collect();
+        for (worker, connected) in alive {
+            if connected && sessions_ended {
+                self.lose_sight(&worker);
+            }
+            self.workers.hear(now, &worker);
+        }
+        Vec::new()
+    }
+
     /// Extends all leases of a worker.
     pub(super) fn handle_heartbeat(&mut self, now: Millis, worker: &WorkerId) -> Result<Vec<Effect>, Rejection> {
-        self.workers.hear(now, worker)?;
+        self.workers.in_session(worker)?;
+        self.workers.hear(now, worker);
         Ok(Vec::new())
     }
 
     /// Lets a slot wait for a task. A slot that asks while it holds a lease knows nothing of the task any more.
     pub(super) fn handle_ready(&mut self, now: Millis, worker: &WorkerId, slot: u32) -> Result<Vec<Effect>, Rejection> {
+        self.workers.in_session(worker)?;
+        let unknown = || Rejection::Unexpected(format!("worker `{worker}` has no slot {slot}"));
         let mut effects = Vec::new();
-        match *self.workers.slot_mut(worker, slot)? {
-            SlotState::Waiting { .. } => return Ok(effects),
+        match self.workers.slot(worker, slot).ok_or_else(unknown)? {
+            SlotState::Waiting { .. } | SlotState::Barred => return Ok(effects),
             SlotState::Idle => {}
-            SlotState::Busy { task } => {
-                self.workers.free(worker, slot);
-                let lease = self.task_mut(task).lease().cloned().expect("a busy slot's task is leased to it");
-                let lease = lease.key(self.task_id(task));
-                effects.push(Effect::Revoke { worker: worker.clone(), lease });
-                self.take_back(now, &[task], &mut effects);
+            SlotState::Busy { task } | SlotState::Yielding { task } => {
+                effects.push(Effect::Revoke { worker: worker.clone(), lease: self.newest_grant(task) });
+                let followups = self.take_back(&[task], TakenBack::Lost);
+                self.follow_all(now, followups, &mut effects);
             }
         }
-        let ticket = self.queue.wait(SlotKey { worker: worker.clone(), slot });
-        *self.workers.slot_mut(worker, slot)? = SlotState::Waiting { ticket };
+        self.wait(worker, slot);
         self.grant_waiting(&mut effects);
         Ok(effects)
     }
 
-    fn end_session(&mut self, now: Millis, worker: &WorkerId, effects: &mut Vec<Effect>) -> Result<(), Rejection> {
-        let slots = self.workers.leave(worker)?;
-        let mut tasks = Vec::new();
-        for (_, slot) in slots {
-            match slot {
-                SlotState::Idle => {}
-                SlotState::Waiting { ticket } => self.queue.stop_waiting(ticket),
-                SlotState::Busy { task } => tasks.push(task),
+    /// Lets a slot stand in line, or beside it if its worker is given no tasks.
+    pub(super) fn wait(&mut self, worker: &WorkerId, slot: u32) {
+        let takes_tasks = self.workers.get(worker).is_some_and(|worker| worker.takes_tasks());
+        let state = match takes_tasks {
+            true => SlotState::Waiting { ticket: self.queue.wait(SlotKey { worker: worker.clone(), slot }) },
+            false => SlotState::Barred,
+        };
+        self.workers.set_slot(worker, slot, state);
+    }
+
+    /// The tasks that a worker's slots are at.
+    fn tasks_of(&self, worker: &WorkerId) -> Vec<TaskKey> {
+        self.workers.slots(worker).into_iter().filter_map(|(_, state)| state.task()).collect()
+    }
+
+    /// What a worker was asked for before its session, it may not have heard.
+    fn ask_again(&self, worker: &WorkerId, effects: &mut Vec<Effect>) {
+        for (_, state) in self.workers.slots(worker) {
+            if let SlotState::Yielding { task } = state {
+                effects.push(Effect::Yield { worker: worker.clone(), lease: self.newest_grant(task) });
             }
         }
-        self.take_back(now, &tasks, effects);
+    }
+
+    /// A slot as it begins a session: at the task that it holds, if that is its own still.
+    fn take_up(&self, worker: &WorkerId, slot: Slot, effects: &mut Vec<Effect>) -> (u32, SlotEntry) {
+        let Slot { index, device, holds } = slot;
+        let mut state = SlotState::Idle;
+        if let Some(lease) = holds {
+            let worker = worker.clone();
+            let had = self.workers.slot(&worker, index).filter(|had| had.task().is_some());
+            match had.filter(|had| had.task().map(|task| self.newest_grant(task)).as_ref() == Some(&lease)) {
+                Some(had) => {
+                    state = had;
+                    effects.push(Effect::Kept { worker, slot: index, lease });
+                }
+                None => effects.push(Effect::Revoke { worker, lease }),
+            }
+        }
+        (index, SlotEntry { device, state })
+    }
+
+    fn lose_sight(&mut self, worker: &WorkerId) {
+        self.dismiss(worker, SlotState::Idle);
+        self.workers.lose_sight(worker);
+    }
+
+    /// Lets a worker go that has no session any more, or is to have none.
+    fn let_go(
+        &mut self,
+        now: Millis,
+        worker: &WorkerId,
+        taken: TakenBack,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Rejection> {
+        if self.workers.get(worker).and_then(|worker| worker.slots()).is_none() {
+            return Err(Rejection::UnknownWorker(worker.clone()));
+        }
+        self.dismiss(worker, SlotState::Idle);
+        let followups = self.take_back(&self.tasks_of(worker), taken);
+        self.workers.go(now, worker);
+        self.follow_all(now, followups, effects);
         Ok(())
     }
 }

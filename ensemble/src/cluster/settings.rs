@@ -12,6 +12,9 @@ pub struct Settings {
     pub restarts_max: u32,
     /// How often a task may lose its worker, which is not its fault: machines come and go.
     pub losses_max: u32,
+    /// After how many device failures without a finished task in between a worker is set aside. Once may be the task,
+    /// twice a chance.
+    pub device_faults_max: u32,
     /// The pause after a task's first failure, in milliseconds; it doubles with each.
     pub pause_ms: Millis,
     /// The longest pause, in milliseconds.
@@ -20,7 +23,14 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { lease_ms: 15_000, restarts_max: 5, losses_max: 50, pause_ms: 1_000, pause_max_ms: 60_000 }
+        Self {
+            lease_ms: 15_000,
+            restarts_max: 5,
+            losses_max: 50,
+            device_faults_max: 3,
+            pause_ms: 1_000,
+            pause_max_ms: 60_000,
+        }
     }
 }
 
@@ -32,6 +42,9 @@ pub const RUNS_TOTAL_MAX: usize = 250_000;
 
 /// Workers that a cluster knows, those that left included. Of more than this, the one gone longest is forgotten.
 pub const WORKERS_MAX: usize = 16_384;
+
+/// How much more than another a namespace can get.
+pub const WEIGHT_MAX: u32 = 1_000;
 
 /// Slots of one worker: GPUs of a host, or shares of its cores.
 pub const SLOTS_MAX: usize = 256;

@@ -3,16 +3,17 @@
 use super::{LeaseKey, Millis};
 use crate::id::{JobId, TaskId, WorkerId};
 use crate::run::Artifact;
+use serde::{Deserialize, Serialize};
 
 /// A task's place: the job, and its number within the job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct TaskKey {
     pub job: u32,
     pub task: u32,
 }
 
 /// A unit of work, and how it stands with it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Task {
     pub kind: TaskKind,
     pub state: TaskState,
@@ -25,7 +26,7 @@ pub(super) struct Task {
 }
 
 /// What a task does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum TaskKind {
     /// Trains a pack of runs, by index.
     Train { runs: Vec<u32> },
@@ -46,7 +47,7 @@ pub(super) enum TaskKind {
 ///
 ///   Blocked, Ready, Paused, Leased ── the job ended ──▶ Withdrawn
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum TaskState {
     /// What it starts from is not there yet.
     Blocked,
@@ -65,14 +66,14 @@ pub(super) enum TaskState {
 }
 
 /// A pause after a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pause {
     pub until: Millis,
 }
 
 /// The right of a slot to a task. It lasts for [`Settings::lease_ms`](super::Settings::lease_ms) after the worker was
 /// last heard of, so one deadline a worker serves all of its leases.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Lease {
     pub worker: WorkerId,
     pub slot: u32,
@@ -80,7 +81,7 @@ pub(super) struct Lease {
 }
 
 /// Which attempt has done a task, and what it brought.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Success {
     pub attempt: u32,
     /// The calibrated model or the predictions.

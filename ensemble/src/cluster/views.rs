@@ -1,13 +1,14 @@
 //! What a cluster shows of itself.
 
 use super::job::{JobPhase, JobState};
-use super::task::TaskKey;
-use super::worker::{SlotEntry, SlotState, Worker, WorkerState};
+use super::worker::{SlotEntry, Standing as WorkerStanding, Worker, WorkerState as State};
 use super::{Cluster, Effect, Rejection};
 use crate::id::{JobId, WorkerId};
 use crate::job::Job;
 use crate::report::Report;
-use crate::view::{AverageView, CheckpointView, JobView, MemberView, RunView, SlotView, TaskView, WorkerView};
+use crate::view::{
+    AverageView, CheckpointView, JobView, MemberView, RunView, SlotView, Standing, TaskView, WorkerState, WorkerView,
+};
 
 impl Cluster {
     /// All jobs, in the order of submission.
@@ -94,20 +95,25 @@ impl Cluster {
     }
 
     fn worker_view(&self, id: &WorkerId, worker: &Worker) -> WorkerView {
-        let (connected, slots) = match &worker.state {
-            WorkerState::Connected(slots) => {
-                (true, slots.iter().map(|(&index, slot)| self.slot_view(index, slot)).collect())
-            }
-            WorkerState::Gone => (false, Vec::new()),
+        let connected = worker.is_connected();
+        let state = match worker.state {
+            State::Connected(_) => WorkerState::Connected,
+            State::Unknown(_) => WorkerState::Unknown,
+            State::Gone(_) => WorkerState::Gone,
         };
-        WorkerView { id: id.clone(), connected, slots, last_heartbeat_ms: worker.heard }
+        let slots = worker.slots().into_iter().flatten();
+        let slots: Vec<_> = slots.map(|(&index, slot)| self.slot_view(index, slot)).collect();
+        let standing = match worker.standing {
+            WorkerStanding::Active(_) => Standing::Active,
+            WorkerStanding::Draining if slots.iter().any(|slot| slot.task.is_some()) => Standing::Draining,
+            WorkerStanding::Draining => Standing::Drained,
+            WorkerStanding::SetAside => Standing::SetAside,
+        };
+        WorkerView { id: id.clone(), connected, state, standing, slots, last_heartbeat_ms: worker.heard }
     }
 
     fn slot_view(&self, index: u32, slot: &SlotEntry) -> SlotView {
-        let task = match slot.state {
-            SlotState::Busy { task: TaskKey { job, task } } => Some(self.jobs[job as usize].task_id(task)),
-            SlotState::Idle | SlotState::Waiting { .. } => None,
-        };
+        let task = slot.state.task().map(|task| self.task_id(task));
         SlotView { index, device: slot.device.clone(), task }
     }
 }

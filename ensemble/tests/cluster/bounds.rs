@@ -62,7 +62,7 @@ fn names_slots_and_keys_are_bounded() {
     assert!(matches!(join(&mut cluster, 0, "w", slots(257)), Err(Rejection::Unexpected(_))));
     let twice = [slots(1), slots(1)].concat();
     assert!(matches!(join(&mut cluster, 0, "w", twice), Err(Rejection::Unexpected(_))));
-    let device = vec![Slot { index: 0, device: long.clone() }];
+    let device = vec![Slot { index: 0, device: long.clone(), holds: None }];
     assert!(matches!(join(&mut cluster, 0, "w", device), Err(Rejection::Unexpected(_))));
     let one = "members: [{seeds: {count: 1}}]";
     assert!(matches!(submit(&mut cluster, &long, one), Err(Rejection::InvalidJob(_))));

@@ -48,8 +48,8 @@ fn a_silent_worker_loses_its_task_to_another_that_goes_on_from_the_checkpoint() 
             ready w2 0
                 grant w2/0 train/0@2: seed-0 from c0.100
             show workers
-                {"id":"w1","connected":false,"slots":[],"last_heartbeat_ms":10000}
-                {"id":"w2","connected":true,"slots":[{"index":0,"device":"cpu","task":"demo-1/train/0"}],"last_heartbeat_ms":25000}
+                {"id":"w1","connected":false,"state":"gone","standing":"active","slots":[],"last_heartbeat_ms":10000}
+                {"id":"w2","connected":true,"state":"connected","standing":"active","slots":[{"index":0,"device":"cpu","task":"demo-1/train/0"}],"last_heartbeat_ms":25000}
         "#]],
     );
 }
@@ -100,7 +100,7 @@ fn a_worker_that_returns_late_is_fenced_off() {
 }
 
 #[test]
-fn a_worker_that_disconnects_or_drains_hands_its_tasks_back() {
+fn a_worker_whose_session_breaks_keeps_its_tasks_and_one_that_stops_hands_them_back() {
     check(
         "members: [{seeds: {count: 3}}]",
         "submit
@@ -113,7 +113,7 @@ fn a_worker_that_disconnects_or_drains_hands_its_tasks_back() {
          ready w2 1
          leave w1
          leave w1
-         drain w2
+         stop w2
          show tasks",
         expect![[r#"
             submit
@@ -129,20 +129,19 @@ fn a_worker_that_disconnects_or_drains_hands_its_tasks_back() {
                 grant w2/0 train/2@1: seed-2
             ready w2 1
             leave w1
-                grant w2/1 train/0@2: seed-0
             leave w1
                 refused: worker `w1` has no session
-            drain w2
+            stop w2
             show tasks
-                {"id":"demo-1/train/0","state":"ready","at":null,"attempt":2,"failures":0,"losses":2}
-                {"id":"demo-1/train/1","state":"ready","at":null,"attempt":1,"failures":0,"losses":1}
-                {"id":"demo-1/train/2","state":"ready","at":null,"attempt":1,"failures":0,"losses":1}
+                {"id":"demo-1/train/0","state":"leased","at":["w1",0],"attempt":1,"failures":0,"losses":0}
+                {"id":"demo-1/train/1","state":"leased","at":["w1",1],"attempt":1,"failures":0,"losses":0}
+                {"id":"demo-1/train/2","state":"ready","at":null,"attempt":1,"failures":0,"losses":0}
         "#]],
     );
 }
 
 #[test]
-fn a_worker_that_joins_again_has_lost_its_tasks() {
+fn a_worker_that_joins_again_with_nothing_has_lost_its_tasks() {
     check(
         ONE_SEED,
         "submit
@@ -222,7 +221,7 @@ fn a_pack_goes_on_from_the_newest_step_that_all_its_runs_have() {
          ready w1 0
          model train/0@3 0 final
          model train/0@3 1 final
-         leave w1
+         silent w1
          show tasks
          trained train/0@3",
         expect![[r#"
@@ -251,7 +250,8 @@ fn a_pack_goes_on_from_the_newest_step_that_all_its_runs_have() {
                 grant w1/0 train/0@3: seed-0 from c0.200, seed-1 from c1.200
             model train/0@3 0 final
             model train/0@3 1 final
-            leave w1
+            silent w1
+                lost w1
             show tasks
                 {"id":"demo-1/train/0","state":"done","at":null,"attempt":3,"failures":0,"losses":2}
                 {"id":"demo-1/evaluate/1","state":"done","at":null,"attempt":1,"failures":0,"losses":0}

@@ -220,7 +220,7 @@ impl World {
             Effect::Average { .. } | Effect::Combine { .. } => self.chores.push(effect),
             Effect::Lost { .. } => self.counts.lost += 1,
             Effect::Retried { .. } => self.counts.retried += 1,
-            Effect::Accepted { .. } => {}
+            Effect::Accepted { .. } | Effect::Kept { .. } | Effect::Yield { .. } => {}
         }
     }
 
@@ -500,7 +500,8 @@ impl World {
 
     fn invariant_no_slot_waits_beside_a_ready_task(&self) {
         let ready = self.all_tasks().any(|task| task.state == TaskState::Ready);
-        let mut waiting = self.cluster.workers().into_iter().flat_map(|worker| {
+        let workers = self.cluster.workers().into_iter().filter(|worker| worker.connected);
+        let mut waiting = workers.flat_map(|worker| {
             let asked = self.workers[worker.id.as_str()[1..].parse::<usize>().unwrap()].slots.clone();
             worker.slots.into_iter().filter(move |slot| matches!(asked.get(&slot.index), Some(SlotOf::Asked)))
         });

@@ -137,7 +137,7 @@ fn losing_workers_has_a_budget_of_its_own() {
         cluster.apply(0, Command::Join { worker: worker.clone(), slots: slots(1) }).unwrap();
         let effects = cluster.apply(0, Command::Ready { worker: worker.clone(), slot: 0 }).unwrap();
         assert!(matches!(&effects[..], [Effect::Grant { lease, .. }] if lease.attempt == loss));
-        cluster.apply(0, Command::Leave { worker: worker.clone(), reason: LeaveReason::Drained }).unwrap();
+        cluster.apply(0, Command::Leave { worker: worker.clone(), reason: LeaveReason::Silent }).unwrap();
     }
     expect!["`demo-1/train/0` lost its worker 51 times; see why workers go"]
         .assert_eq(&cluster.job(&id).unwrap().detail);

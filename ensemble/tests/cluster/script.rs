@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   submit [KEY]                       join WORKER SLOTS      tick TIME
-//!   cancel                             leave|drain WORKER     beat WORKER
+//!   cancel                             leave|stop|silent WORKER   beat WORKER
 //!   ready WORKER SLOT                  fail TASK@N CLASS
 //!   checkpoint TASK@N RUN STEP [branch=B]
 //!   model TASK@N RUN KIND [bn]         trained TASK@N
@@ -108,7 +108,8 @@ pub fn command(words: &[&str], job: &Job) -> Command {
         "cancel" => Command::Cancel { job: JobId::new("demo-1") },
         "join" => Command::Join { worker: worker(), slots: slots(words[2].parse().unwrap()) },
         "leave" => Command::Leave { worker: worker(), reason: LeaveReason::Disconnected },
-        "drain" => Command::Leave { worker: worker(), reason: LeaveReason::Drained },
+        "silent" => Command::Leave { worker: worker(), reason: LeaveReason::Silent },
+        "stop" => Command::Leave { worker: worker(), reason: LeaveReason::Drained },
         "beat" => Command::Heartbeat { worker: worker() },
         "ready" => Command::Ready { worker: worker(), slot: words[2].parse().unwrap() },
         "checkpoint" => Command::CommitCheckpoint {
@@ -151,7 +152,7 @@ pub fn command(words: &[&str], job: &Job) -> Command {
 }
 
 pub fn slots(count: u32) -> Vec<Slot> {
-    (0..count).map(|index| Slot { index, device: "cpu".into() }).collect()
+    (0..count).map(|index| Slot { index, device: "cpu".into(), holds: None }).collect()
 }
 
 fn lease(text: &str) -> LeaseKey {
@@ -230,6 +231,8 @@ fn told(effect: &Effect) -> String {
         Effect::Grant { worker, slot, lease, work } => {
             format!("grant {worker}/{slot} {}: {}", short(lease), told_work(work))
         }
+        Effect::Kept { worker, slot, lease } => format!("kept {worker}/{slot} {}", short(lease)),
+        Effect::Yield { worker, lease } => format!("yield {worker} {}", short(lease)),
         Effect::Revoke { worker, lease } => format!("revoke {worker} {}", short(lease)),
         Effect::Average { average, models, .. } => format!("average {average}: {}", names(models)),
         Effect::Combine { members, averages, .. } => format!("combine {} | {}", rows(members), rows(averages)),

@@ -51,7 +51,7 @@ fn what_users_see_of_a_job_at_work() {
                 {"run":"seed-0","kind":"checkpoint","step":100,"digest":"c0.100","bytes":10,"committed_ms":2000,"superseded":true}
                 {"run":"seed-0","kind":"checkpoint","step":200,"digest":"c0.200","bytes":10,"committed_ms":2000,"superseded":false}
             show workers
-                {"id":"w1","connected":true,"slots":[{"index":0,"device":"cpu","task":"demo-1/train/0"}],"last_heartbeat_ms":2000}
+                {"id":"w1","connected":true,"state":"connected","standing":"active","slots":[{"index":0,"device":"cpu","task":"demo-1/train/0"}],"last_heartbeat_ms":2000}
             model train/0@1 0 final
             model train/0@1 0 average-0
             show checkpoints

@@ -62,7 +62,7 @@ impl TryFrom<v1::TaskFailed> for Failure {
 
 impl From<v1::WorkerSlot> for Slot {
     fn from(wire: v1::WorkerSlot) -> Self {
-        Self { index: wire.index, device: wire.device }
+        Self { index: wire.index, device: wire.device, holds: None }
     }
 }
 
