@@ -1,0 +1,267 @@
+//! A small language for histories: one event a line, and the trace of what follows from it.
+//!
+//! ```text
+//!   submit [KEY]                       join WORKER SLOTS      tick TIME
+//!   cancel                             leave|drain WORKER     beat WORKER
+//!   ready WORKER SLOT                  fail TASK@N CLASS
+//!   checkpoint TASK@N RUN STEP [branch=B]
+//!   model TASK@N RUN KIND [bn]         trained TASK@N
+//!   calibrated TASK@N [as=NAME]        evaluated TASK@N [SCORE] [as=NAME]
+//!   averaged N [bn|refused]            reported [refused]     show WHAT
+//! ```
+//! Tasks are named without their job: `train/0@1` is attempt 1 of `demo-1/train/0`. The clock stands still but for `tick`.
+//! Artifacts have readable names here, such as `c0.100` for run 0's checkpoint at step 100, and digests made of them.
+
+use ensemble::cluster::{
+    AverageOutcome, Cluster, Command, Effect, Evaluated, EvaluationScores, Failure, FailureClass, LeaseKey,
+    LeaveReason, Millis, ReportOutcome, Settings, Slot, Work,
+};
+use ensemble::id::{Digest, JobId, TaskId, WorkerId};
+use ensemble::job::Job;
+use ensemble::metrics::Scores;
+use ensemble::report::{Report, ReportRow};
+use ensemble::run::{Artifact, ModelKind};
+use expect_test::Expect;
+use std::fmt::Write;
+
+/// Runs a script on a job whose file has these sections beside the usual ones, and compares the trace.
+pub fn check(sections: &str, script: &str, trace: Expect) {
+    trace.assert_eq(&Player::new(sections).play(script));
+}
+
+/// A job file: the usual sections, and these.
+pub fn job(sections: &str) -> Result<Job, ensemble::job::JobFileError> {
+    let train = if sections.contains("train:") { "" } else { "train: {epochs: 4}\n" };
+    let usual = "name: demo\ndata: {format: idx, path: /data}\nmodel: {architecture: cnn}\n";
+    Job::parse(&format!("{usual}{train}{sections}"), &[])
+}
+
+struct Player {
+    cluster: Cluster,
+    job: Job,
+    now: Millis,
+    trace: String,
+}
+
+impl Player {
+    fn new(sections: &str) -> Self {
+        Self { cluster: Cluster::new(Settings::default()), job: job(sections).unwrap(), now: 0, trace: String::new() }
+    }
+
+    fn play(mut self, script: &str) -> String {
+        for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            writeln!(self.trace, "{line}").unwrap();
+            self.step(line);
+        }
+        self.trace
+    }
+
+    fn step(&mut self, line: &str) {
+        let words: Vec<_> = line.split_whitespace().collect();
+        match words[0] {
+            "tick" => {
+                self.now = words[1].parse().unwrap();
+                let effects = self.cluster.tick(self.now);
+                self.effects(&effects);
+            }
+            "show" => self.show(words[1]),
+            _ => match self.cluster.apply(self.now, command(&words, &self.job)) {
+                Ok(effects) => self.effects(&effects),
+                Err(rejection) => writeln!(self.trace, "    refused: {rejection}").unwrap(),
+            },
+        }
+    }
+
+    fn effects(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            writeln!(self.trace, "    {}", told(effect)).unwrap();
+        }
+    }
+
+    fn show(&mut self, what: &str) {
+        let job = JobId::new("demo-1");
+        let lines = match what {
+            "job" => json(&[self.cluster.job(&job).unwrap()]),
+            "members" => json(&self.cluster.members(&job).unwrap()),
+            "averages" => json(&self.cluster.averages(&job).unwrap()),
+            "runs" => json(&self.cluster.runs(&job).unwrap()),
+            "tasks" => json(&self.cluster.tasks(&job).unwrap()),
+            "checkpoints" => json(&self.cluster.checkpoints(&job).unwrap()),
+            "workers" => json(&self.cluster.workers()),
+            "due" => vec![format!("{:?}", self.cluster.next_due())],
+            other => panic!("nothing to show for `{other}`"),
+        };
+        lines.iter().for_each(|line| writeln!(self.trace, "    {line}").unwrap());
+    }
+}
+
+fn json<T: serde::Serialize>(views: &[T]) -> Vec<String> {
+    views.iter().map(|view| readable(&serde_json::to_string(view).unwrap())).collect()
+}
+
+pub fn command(words: &[&str], job: &Job) -> Command {
+    let worker = || WorkerId::new(words[1]);
+    let option = |name: &str| words.iter().find_map(|word| word.strip_prefix(name));
+    let has = |name: &str| words.contains(&name);
+    match words[0] {
+        "submit" => Command::Submit { key: (*words.get(1).unwrap_or(&"key")).into(), job: Box::new(job.clone()) },
+        "cancel" => Command::Cancel { job: JobId::new("demo-1") },
+        "join" => Command::Join { worker: worker(), slots: slots(words[2].parse().unwrap()) },
+        "leave" => Command::Leave { worker: worker(), reason: LeaveReason::Disconnected },
+        "drain" => Command::Leave { worker: worker(), reason: LeaveReason::Drained },
+        "beat" => Command::Heartbeat { worker: worker() },
+        "ready" => Command::Ready { worker: worker(), slot: words[2].parse().unwrap() },
+        "checkpoint" => Command::CommitCheckpoint {
+            lease: lease(words[1]),
+            run: words[2].parse().unwrap(),
+            step: words[3].parse().unwrap(),
+            artifact: artifact(option("as=").unwrap_or(&format!("c{}.{}", words[2], words[3]))),
+            branch: option("branch=").map(|branch| branch.parse().unwrap()),
+        },
+        "model" => Command::CommitModel {
+            lease: lease(words[1]),
+            run: words[2].parse().unwrap(),
+            kind: kind(words[3]),
+            artifact: artifact(option("as=").unwrap_or(&format!("m{}.{}", words[2], words[3]))),
+            batch_norm: has("bn"),
+        },
+        "trained" => Command::FinishTraining { lease: lease(words[1]) },
+        "calibrated" => Command::FinishCalibration {
+            lease: lease(words[1]),
+            artifact: artifact(option("as=").unwrap_or("calibrated")),
+        },
+        "evaluated" => Command::FinishEvaluation {
+            lease: lease(words[1]),
+            predictions: artifact(option("as=").unwrap_or(&format!("p-{}", words[1].split('@').next().unwrap()))),
+            scores: scores(words.get(2).and_then(|word| word.parse().ok())),
+        },
+        "fail" => Command::Fail { lease: lease(words[1]), failure: failure(words[2]) },
+        "averaged" => Command::FinishAverage {
+            job: JobId::new("demo-1"),
+            average: words[1].parse().unwrap(),
+            outcome: if has("refused") {
+                AverageOutcome::Refused { message: "`fc.weight` has other shapes".into() }
+            } else {
+                AverageOutcome::Averaged { artifact: artifact("soup"), batch_norm: has("bn") }
+            },
+        },
+        "reported" => Command::FinishReport { job: JobId::new("demo-1"), outcome: reported(has("refused")) },
+        other => panic!("no event is called `{other}`"),
+    }
+}
+
+pub fn slots(count: u32) -> Vec<Slot> {
+    (0..count).map(|index| Slot { index, device: "cpu".into() }).collect()
+}
+
+fn lease(text: &str) -> LeaseKey {
+    let (task, attempt) = text.split_once('@').unwrap();
+    LeaseKey { task: TaskId::new(format!("demo-1/{task}")), attempt: attempt.parse().unwrap() }
+}
+
+fn kind(text: &str) -> ModelKind {
+    match text.split_once('-') {
+        Some(("snapshot", cycle)) => ModelKind::Snapshot { cycle: cycle.parse().unwrap() },
+        Some(("average", index)) => ModelKind::Average { index: index.parse().unwrap() },
+        _ => ModelKind::Final,
+    }
+}
+
+fn failure(class: &str) -> Failure {
+    let (class, message) = match class {
+        "user" => (FailureClass::User, "the network has no parameters"),
+        "data" => (FailureClass::Data, "label 11 is out of range"),
+        "memory" => (FailureClass::OutOfMemory, "out of memory"),
+        "engine" => (FailureClass::EngineLost, "the engine was killed by signal 9"),
+        other => panic!("no failure is called `{other}`"),
+    };
+    Failure { class, message: message.into() }
+}
+
+/// Scores of which all that is compared is the held-out loss; accuracy falls as it rises.
+pub fn scores(held_out: Option<f64>) -> EvaluationScores {
+    let of = |nll: f64| Scores { accuracy: 1.0 - nll / 10.0, nll, brier: 0.1, ece: 0.01, samples: 100 };
+    EvaluationScores { validation: Some(of(0.5)), test: Some(of(0.5)), held_out: held_out.map(of) }
+}
+
+fn reported(refused: bool) -> ReportOutcome {
+    match refused {
+        true => ReportOutcome::Refused { message: "the predictions do not fit together".into() },
+        false => ReportOutcome::Done { report: Box::new(report()) },
+    }
+}
+
+pub fn report() -> Report {
+    Report {
+        members: Vec::new(),
+        averages: Vec::new(),
+        ensemble: ReportRow { name: "ensemble".into(), validation: None, test: None },
+        weights: Vec::new(),
+        temperature: 1.0,
+        disagreement: None,
+    }
+}
+
+/// An artifact with a readable name: its bytes in hexadecimal, filled up with zeros.
+pub fn artifact(name: &str) -> Artifact {
+    let mut digest: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+    assert!(digest.len() <= 64, "`{name}` is too long a name");
+    digest.extend(std::iter::repeat_n('0', 64 - digest.len()));
+    Artifact { digest: Digest::try_from(digest).unwrap(), bytes: 10 }
+}
+
+/// The readable name of an artifact.
+pub fn named(digest: &str) -> String {
+    let byte = |at: usize| u8::from_str_radix(&digest[at..at + 2], 16).unwrap() as char;
+    (0..64).step_by(2).map(byte).take_while(|&letter| letter != '\0').collect()
+}
+
+/// Text with digests replaced by names.
+fn readable(text: &str) -> String {
+    let mut parts = text.split('"').map(str::to_owned).collect::<Vec<_>>();
+    let digest = |part: &String| part.len() == 64 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    parts.iter_mut().filter(|part| digest(part)).for_each(|part| *part = named(part));
+    parts.join("\"")
+}
+
+fn told(effect: &Effect) -> String {
+    match effect {
+        Effect::Accepted { job } => format!("accepted {job}"),
+        Effect::Grant { worker, slot, lease, work } => {
+            format!("grant {worker}/{slot} {}: {}", short(lease), told_work(work))
+        }
+        Effect::Revoke { worker, lease } => format!("revoke {worker} {}", short(lease)),
+        Effect::Average { average, models, .. } => format!("average {average}: {}", names(models)),
+        Effect::Combine { members, averages, .. } => format!("combine {} | {}", rows(members), rows(averages)),
+        Effect::JobEnded { job } => format!("{job} ended"),
+        Effect::Lost { worker } => format!("lost {worker}"),
+        Effect::Retried { task } => format!("retried {task}"),
+    }
+}
+
+fn told_work(work: &Work) -> String {
+    match work {
+        Work::Train { runs, .. } => {
+            let run = |run: &ensemble::cluster::TrainRun| match &run.resume {
+                Some(from) => format!("{} from {}", run.run.name, named(from.digest.as_str())),
+                None => run.run.name.clone(),
+            };
+            runs.iter().map(run).collect::<Vec<_>>().join(", ")
+        }
+        Work::Calibrate { run, model, .. } => format!("{} as {}", named(model.digest.as_str()), run.name),
+        Work::Evaluate { run, model, .. } => format!("{} as {}", named(model.digest.as_str()), run.name),
+    }
+}
+
+fn short(lease: &LeaseKey) -> String {
+    format!("{}@{}", lease.task.as_str().trim_start_matches("demo-1/"), lease.attempt)
+}
+
+fn names(artifacts: &[Artifact]) -> String {
+    artifacts.iter().map(|artifact| named(artifact.digest.as_str())).collect::<Vec<_>>().join(" ")
+}
+
+fn rows(models: &[Evaluated]) -> String {
+    let row = |model: &Evaluated| format!("{}={}", model.name, named(model.predictions.digest.as_str()));
+    models.iter().map(row).collect::<Vec<_>>().join(" ")
+}
