@@ -102,6 +102,11 @@ impl Gateway {
         self.tell(Event::Left(worker)).await;
     }
 
+    /// A worker's session broke: it may be back soon.
+    pub async fn lost(&self, worker: WorkerId) {
+        self.tell(Event::Left(worker)).await;
+    }
+
     /// A worker has loaded what it was told to, or failed to.
     pub async fn hosted(&self, worker: WorkerId, hosted: Hosted) {
         self.tell(Event::Hosted(worker, hosted)).await;

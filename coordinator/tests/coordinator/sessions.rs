@@ -83,10 +83,13 @@ async fn what_was_not_uploaded_cannot_be_committed() {
     coordinator.submit("").await;
     let mut worker = Worker::join(&coordinator, "w").await;
     let key = worker.lease().await.key.unwrap();
-    worker.say(stored(&key, 0, Artifact { digest: "0".repeat(64), bytes: 7 })).await;
-    let status = worker.hear_the_end().await.unwrap_err();
-    assert_eq!(status.code(), Code::FailedPrecondition);
-    assert!(status.message().contains("before it was uploaded"), "{status}");
+    let report = worker.report(stored(&key, 0, Artifact { digest: "0".repeat(64), bytes: 7 })).await;
+    worker.hear_recorded(report).await;
+    let members = coordinator.jobs().list_members(v1::ListMembersRequest { job: "shapes-1".into() }).await.unwrap();
+    assert!(members.into_inner().members.iter().all(|member| member.digest.is_empty()));
+    let report = worker.report(stored(&key, 0, worker.upload(&bytes::model(9.0)).await)).await;
+    assert!(matches!(worker.hear().await, Order::Revoke(_)), "the attempt has failed");
+    worker.hear_recorded(report).await;
     coordinator.stop().await;
 }
 

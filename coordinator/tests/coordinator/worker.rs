@@ -18,6 +18,8 @@ use tonic::{Status, Streaming};
 
 /// A worker in session, with one slot.
 pub struct Worker {
+    /// How many reports it has numbered.
+    reports: u64,
     outbox: mpsc::Sender<FromWorker>,
     inbox: Streaming<ToWorker>,
     channel: Channel,
@@ -36,19 +38,56 @@ impl Worker {
 
     /// Asks for a session.
     pub async fn knock(coordinator: &Running, name: &str, version: &str) -> Result<Self, Status> {
+        Self::greet(coordinator, Hello { version: version.into(), ..hello(name, 0) }).await
+    }
+
+    /// Joins again as the process that it is, with a lease that it holds, and hears which are kept.
+    pub async fn rejoin(
+        coordinator: &Running,
+        name: &str,
+        process: u64,
+        held: Option<LeaseKey>,
+    ) -> (Self, Vec<LeaseKey>) {
+        let held = held.into_iter().map(|key| v1::Held { slot: 0, key: Some(key) }).collect();
+        let mut worker = Self::greet(coordinator, Hello { held, ..hello(name, process) }).await.unwrap();
+        let Order::Welcome(welcome) = worker.hear().await else { panic!("the first message is a welcome") };
+        (worker, welcome.kept)
+    }
+
+    /// Asks for a session in these words.
+    pub async fn greet(coordinator: &Running, hello: Hello) -> Result<Self, Status> {
         let (outbox, messages) = mpsc::channel(16);
-        let slots = vec![WorkerSlot { device: "cpu".into(), ..WorkerSlot::default() }];
-        let hello = Hello { worker: name.into(), version: version.into(), slots, ..Hello::default() };
         outbox.send(FromWorker { message: Some(Message::Hello(hello)), report: 0 }).await.unwrap();
         let channel = coordinator.channel.clone();
         let mut workers = WorkersClient::new(channel.clone());
         let inbox = soon(workers.session(ReceiverStream::new(messages))).await?.into_inner();
-        Ok(Self { outbox, inbox, channel, members: BTreeMap::new() })
+        Ok(Self { reports: 0, outbox, inbox, channel, members: BTreeMap::new() })
     }
 
     /// Says something.
     pub async fn say(&self, message: Message) {
         self.outbox.send(FromWorker { message: Some(message), report: 0 }).await.unwrap();
+    }
+
+    /// Says something that must not be lost. Its number.
+    pub async fn report(&mut self, message: Message) -> u64 {
+        self.reports += 1;
+        self.report_as(self.reports, message).await;
+        self.reports
+    }
+
+    /// Says something that must not be lost, under a number that it may have had before.
+    pub async fn report_as(&mut self, report: u64, message: Message) {
+        self.reports = report;
+        self.outbox.send(FromWorker { message: Some(message), report }).await.unwrap();
+    }
+
+    /// Hears that reports are recorded, up to this one.
+    pub async fn hear_recorded(&mut self, report: u64) {
+        match self.hear().await {
+            Order::Recorded(recorded) => assert_eq!(recorded.report, report),
+            other => panic!("a record was expected, not {other:?}"),
+        }
     }
 
     /// The next that it is told.
@@ -119,6 +158,12 @@ impl Worker {
         let logits = self.members.get(model).map_or([0.0; 8], |member| bytes::logits(*member));
         self.upload(&bytes::predictions(&logits)).await
     }
+}
+
+/// What a worker with one slot says first.
+fn hello(name: &str, process: u64) -> Hello {
+    let slots = vec![WorkerSlot { device: "cpu".into(), ..WorkerSlot::default() }];
+    Hello { worker: name.into(), version: coordinator::VERSION.into(), slots, process, ..Hello::default() }
 }
 
 /// A run's final model.

@@ -1,9 +1,11 @@
-//! The first message of a session: who it is, and whether it may stay.
+//! The first message of a session: who it is, what it still works on, and whether it may stay.
 
 use crate::VERSION;
-use ensemble::cluster::Slot;
+use ensemble::cluster::{LeaseKey, SLOTS_MAX, Slot};
 use ensemble::id::WorkerId;
-use proto::v1::{FromWorker, Hello, from_worker::Message};
+use proto::convert::required;
+use proto::v1::{FromWorker, Held, Hello, from_worker::Message};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tonic::{Status, Streaming};
 
@@ -14,7 +16,11 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, PartialEq)]
 pub(super) struct Greeting {
     pub worker: WorkerId,
+    /// Drawn by the worker's process; 0 if it does not say.
+    pub process: u64,
     pub slots: Vec<Slot>,
+    /// What slots still work on.
+    pub held: BTreeMap<u32, LeaseKey>,
 }
 
 pub(super) async fn receive(inbound: &mut Streaming<FromWorker>) -> Result<Greeting, Status> {
@@ -36,14 +42,31 @@ fn check(hello: Hello) -> Result<Greeting, Status> {
         let problem = "a worker's name is printable ASCII without spaces; give it one (TUTTI_WORKER_NAME)";
         return Err(Status::invalid_argument(problem));
     }
-    let slots = hello.slots.into_iter().map(Slot::from).collect();
-    Ok(Greeting { worker: WorkerId::new(hello.worker), slots })
+    if hello.slots.len() > SLOTS_MAX {
+        let problem = format!("a worker has at most {SLOTS_MAX} slots, and this one names {}", hello.slots.len());
+        return Err(Status::invalid_argument(problem));
+    }
+    let slots = hello.slots.into_iter().map(Slot::from).collect::<Vec<_>>();
+    let mut leases = BTreeMap::new();
+    hello.held.into_iter().try_for_each(|held| hold(&slots, &mut leases, held))?;
+    Ok(Greeting { worker: WorkerId::new(hello.worker), process: hello.process, slots, held: leases })
+}
+
+/// Notes what a slot still works on: one lease at most.
+fn hold(slots: &[Slot], held: &mut BTreeMap<u32, LeaseKey>, Held { slot, key }: Held) -> Result<(), Status> {
+    let lease: LeaseKey = required("held.key", key)?;
+    if slots.iter().all(|known| known.index != slot) || held.insert(slot, lease).is_some() {
+        let problem = format!("slot {slot} is said to hold a second lease, or does not exist");
+        return Err(Status::invalid_argument(problem));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use proto::v1::{self, WorkerSlot};
     use tonic::Code;
 
     fn hello(worker: &str, version: &str) -> Hello {
@@ -65,5 +88,20 @@ mod tests {
         for name in ["", "two words", "línea", "a\n"] {
             assert_eq!(check(hello(name, VERSION)).unwrap_err().code(), Code::InvalidArgument, "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_slot_holds_one_lease_and_must_exist() {
+        let key = || Some(v1::LeaseKey { task: "shapes-1/train/0".into(), attempt: 3 });
+        let slots = (0..2).map(|index| WorkerSlot { index, ..WorkerSlot::default() }).collect();
+        let holding = |held: Vec<Held>| Hello { held, slots: Vec::clone(&slots), ..hello("w", VERSION) };
+        let greeting = check(holding(vec![Held { slot: 1, key: key() }])).unwrap();
+        assert_eq!(greeting.held.values().map(|lease| lease.attempt).collect::<Vec<_>>(), [3]);
+        let twice = vec![Held { slot: 1, key: key() }, Held { slot: 1, key: key() }];
+        for held in [vec![Held { slot: 2, key: key() }], vec![Held { slot: 0, key: None }], twice] {
+            assert_eq!(check(holding(held)).unwrap_err().code(), Code::InvalidArgument);
+        }
+        let crowd = (0..=SLOTS_MAX as u32).map(|index| WorkerSlot { index, ..WorkerSlot::default() }).collect();
+        assert!(check(Hello { slots: crowd, ..hello("w", VERSION) }).unwrap_err().message().contains("at most"));
     }
 }

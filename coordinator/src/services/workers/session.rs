@@ -1,13 +1,14 @@
 //! A session from its beginning to its end, both of which the cluster and the gateway must learn of.
 
+use super::pulse::{self, BEATS_WAITING_MAX};
 use super::reader::Reader;
 use super::steps::{Goodbye, Steps};
 use crate::Shared;
-use crate::services::status::apply_status;
+use crate::services::status::{apply_status, stopped_status};
 use crate::sessions::{Outbound, Place};
 use ensemble::cluster::{Command, LeaveReason, Slot};
 use ensemble::id::WorkerId;
-use proto::v1::{FromWorker, ToWorker, Welcome, to_worker::Message};
+use proto::v1::{FromWorker, Welcome};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
@@ -39,15 +40,16 @@ impl Session {
         }
     }
 
-    /// The welcome is the first message, because nothing is granted before the worker asks.
     async fn join(&self, slots: Vec<Slot>) -> Result<(), Status> {
         let join = Command::Join { worker: self.worker.clone(), slots };
         self.shared.driver.apply(join).await.map_err(apply_status)?;
+        // The driver acts on the effects of one round before it answers the next: once it answers this, all leases that
+        // were kept are among the session's.
+        self.shared.driver.inspect(|_| ()).await.map_err(stopped_status)?;
         let settings = &self.shared.settings;
-        let welcome =
-            Welcome { heartbeat_ms: settings.heartbeat_ms, lease_ms: settings.cluster.lease_ms, ..Welcome::default() };
+        let (heartbeat_ms, lease_ms) = (settings.heartbeat_ms, settings.cluster.lease_ms);
         // A worker that is gone already is found out when it is read from.
-        let _ = self.outbound.try_send(Ok(ToWorker { message: Some(Message::Welcome(welcome)) }));
+        let _ = self.shared.sessions.welcome(&self.worker, Welcome { heartbeat_ms, lease_ms, ..Welcome::default() });
         self.shared.gateway.joined(self.worker.clone()).await;
         tracing::info!(worker = %self.worker, "worker joined");
         Ok(())
@@ -55,11 +57,13 @@ impl Session {
 
     /// Until the worker ends the session, or it must be ended. How the worker took its leave, and why it had to.
     async fn keep(&self, inbound: Streaming<FromWorker>) -> (Goodbye, Result<(), Status>) {
+        let (beats, pulse) = mpsc::channel(BEATS_WAITING_MAX);
         let (steps, waiting) = mpsc::channel(STEPS_WAITING_MAX);
         let stepping = tokio::spawn(Steps::new(self.shared.clone(), self.worker.clone()).run(waiting));
-        let reader = Reader { shared: &self.shared, worker: &self.worker, steps: steps.clone() };
+        let reader = Reader { shared: &self.shared, worker: &self.worker, beats, steps: steps.clone() };
         let read = tokio::select! {
             end = reader.read(inbound) => end,
+            Err(refused) = pulse::answer(&self.shared, &self.worker, pulse) => Err(refused),
             () = self.place.ended() => Err(Status::unavailable("the coordinator ended the session; join again")),
             // A step made no sense; its own error says which.
             () = steps.closed() => Ok(()),
@@ -73,13 +77,20 @@ impl Session {
         }
     }
 
+    /// Lost contact is no end of the work: the cluster waits for the worker as long as its leases last. A coordinator that
+    /// stops has lost nobody; its next start begins with all sessions over, and all workers heard of just now.
     async fn leave(&self, goodbye: Goodbye) {
-        self.shared.gateway.left(self.worker.clone()).await;
-        if goodbye == Goodbye::Unsaid {
-            let leave = Command::Leave { worker: self.worker.clone(), reason: LeaveReason::Disconnected };
-            // Refused if the cluster has given the worker up already, or is ending itself.
-            let _ = self.shared.driver.apply(leave).await;
+        match goodbye {
+            Goodbye::Said => self.shared.gateway.left(self.worker.clone()).await,
+            Goodbye::Unsaid => {
+                self.shared.gateway.lost(self.worker.clone()).await;
+                if !self.shared.stopping.is_cancelled() {
+                    let leave = Command::Leave { worker: self.worker.clone(), reason: LeaveReason::Disconnected };
+                    // Refused if the cluster has given the worker up already, or is ending itself.
+                    let _ = self.shared.driver.apply(leave).await;
+                }
+            }
         }
-        tracing::info!(worker = %self.worker, ?goodbye, "worker left");
+        tracing::info!(worker = %self.worker, ?goodbye, "session ended");
     }
 }

@@ -7,11 +7,11 @@ use crate::driver::ApplyError;
 use crate::logs::Line;
 use crate::services::status::apply_status;
 use crate::sessions::TaskKind;
-use ensemble::cluster::{Command, Failure, LeaseKey, LeaveReason};
-use ensemble::id::{JobId, WorkerId};
+use ensemble::cluster::{Command, Failure, FailureClass, LeaseKey, LeaveReason};
+use ensemble::id::{Digest, JobId, WorkerId};
 use ensemble::run::Artifact;
 use proto::convert::required;
-use proto::v1::{self, from_worker::Message};
+use proto::v1::{self, FromWorker, from_worker::Message, to_worker::Message as Order};
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -26,31 +26,63 @@ pub(super) enum Goodbye {
 pub(super) struct Steps {
     shared: Shared,
     worker: WorkerId,
+    /// The newest report of this session that is done with.
+    recorded: u64,
 }
 
 impl Steps {
     pub(super) fn new(shared: Shared, worker: WorkerId) -> Self {
-        Self { shared, worker }
+        Self { shared, worker, recorded: 0 }
     }
 
     /// Until the reader has no more, or one of them makes no sense.
-    pub(super) async fn run(self, mut waiting: mpsc::Receiver<Message>) -> Result<Goodbye, Status> {
+    pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<FromWorker>) -> Result<Goodbye, Status> {
         let mut goodbye = Goodbye::Unsaid;
-        while let Some(message) = waiting.recv().await {
+        while let Some(FromWorker { report, message }) = waiting.recv().await {
+            self.check_order(report)?;
             match message {
-                Message::Ready(ready) => self.on_ready(ready).await?,
-                Message::Progress(progress) => self.on_progress(progress)?,
-                Message::Log(log) => self.on_log(log)?,
-                Message::Checkpoint(checkpoint) => self.on_checkpoint(checkpoint).await?,
-                Message::Model(model) => self.on_model(model).await?,
-                Message::Finished(finished) => self.on_finished(finished).await?,
-                Message::Failed(failed) => self.on_failed(failed).await?,
-                Message::Drained(_) => goodbye = self.on_drained().await?,
-                Message::Yielded(_) | Message::Damaged(_) => {}
-                Message::Hello(_) | Message::Heartbeat(_) | Message::Hosted(_) | Message::Predicted(_) => {}
+                Some(Message::Drained(_)) => goodbye = self.on_drained().await?,
+                Some(message) => self.on(message).await?,
+                None => {}
             }
+            self.say_recorded(report);
         }
         Ok(goodbye)
+    }
+
+    async fn on(&self, message: Message) -> Result<(), Status> {
+        match message {
+            Message::Ready(ready) => self.on_ready(ready).await,
+            Message::Progress(progress) => self.on_progress(progress),
+            Message::Log(log) => self.on_log(log),
+            Message::Checkpoint(checkpoint) => self.on_checkpoint(checkpoint).await,
+            Message::Model(model) => self.on_model(model).await,
+            Message::Finished(finished) => self.on_finished(finished).await,
+            Message::Failed(failed) => self.on_failed(failed).await,
+            Message::Yielded(yielded) => self.on_yielded(yielded).await,
+            Message::Damaged(damaged) => self.on_damaged(damaged).await,
+            // The reader sorts these out.
+            Message::Hello(_) | Message::Heartbeat(_) | Message::Hosted(_) => Ok(()),
+            Message::Predicted(_) | Message::Drained(_) => Ok(()),
+        }
+    }
+
+    /// Recording is said of all reports up to one, so that one which came late would be lost.
+    fn check_order(&self, report: u64) -> Result<(), Status> {
+        if report == 0 || report > self.recorded {
+            return Ok(());
+        }
+        let problem = format!("report {report} came after report {}; they come in their order", self.recorded);
+        Err(Status::invalid_argument(problem))
+    }
+
+    /// A report whose step went well is in the journal, or was refused for good.
+    fn say_recorded(&mut self, report: u64) {
+        if report > 0 {
+            self.recorded = report;
+            // Unless it is heard, the worker sends the report again in its next session.
+            let _ = self.shared.sessions.send(&self.worker, Order::Recorded(v1::Recorded { report }));
+        }
     }
 
     async fn on_ready(&self, ready: v1::Ready) -> Result<(), Status> {
@@ -88,15 +120,24 @@ impl Steps {
     async fn on_checkpoint(&self, wire: v1::CheckpointStored) -> Result<(), Status> {
         let lease: LeaseKey = required("key", wire.key)?;
         let v1::CheckpointStored { run, step, branch, .. } = wire;
-        let artifact = self.stored(wire.artifact)?;
+        let artifact: Artifact = required("artifact", wire.artifact)?;
+        if !self.shared.store.holds(&artifact) {
+            // Said for the second time, of one that a newer checkpoint has made garbage. Were it needed, the task would
+            // not count as complete without it.
+            tracing::warn!(worker = %self.worker, task = %lease.task, digest = %artifact.digest, "no such checkpoint");
+            return Ok(());
+        }
         self.settle(lease.clone(), Command::CommitCheckpoint { lease, run, step, artifact, branch }).await
     }
 
     async fn on_model(&self, wire: v1::ModelStored) -> Result<(), Status> {
         let lease: LeaseKey = required("key", wire.key)?;
-        let (kind, artifact) = (required("kind", wire.kind)?, self.stored(wire.artifact)?);
-        let command =
-            Command::CommitModel { lease: lease.clone(), run: wire.run, kind, artifact, batch_norm: wire.batch_norm };
+        let v1::ModelStored { run, batch_norm, .. } = wire;
+        let kind = required("kind", wire.kind)?;
+        let command = match self.stored(&lease, wire.artifact)? {
+            Ok(artifact) => Command::CommitModel { lease: lease.clone(), run, kind, artifact, batch_norm },
+            Err(fail) => fail,
+        };
         self.settle(lease, command).await
     }
 
@@ -106,10 +147,14 @@ impl Steps {
         let command = match self.shared.sessions.granted(&self.worker, &lease) {
             None => return self.disown(lease, "the lease is not the session's"),
             Some(TaskKind::Train) => Command::FinishTraining { lease: lease.clone() },
-            Some(TaskKind::Calibrate) => {
-                Command::FinishCalibration { lease: lease.clone(), artifact: self.stored(wire.artifact)? }
-            }
-            Some(TaskKind::Evaluate) => self.score(lease.clone(), self.stored(wire.artifact)?).await?,
+            Some(TaskKind::Calibrate) => match self.stored(&lease, wire.artifact)? {
+                Ok(artifact) => Command::FinishCalibration { lease: lease.clone(), artifact },
+                Err(fail) => fail,
+            },
+            Some(TaskKind::Evaluate) => match self.stored(&lease, wire.artifact)? {
+                Ok(predictions) => self.score(lease.clone(), predictions).await?,
+                Err(fail) => fail,
+            },
         };
         self.settle(lease, command).await
     }
@@ -140,13 +185,33 @@ impl Steps {
         Ok(Goodbye::Said)
     }
 
-    /// An artifact that a worker names must be in the store before it is committed.
-    fn stored(&self, wire: Option<v1::Artifact>) -> Result<Artifact, Status> {
+    async fn on_yielded(&self, wire: v1::Yielded) -> Result<(), Status> {
+        let lease: LeaseKey = required("key", wire.key)?;
+        self.note(&lease, format!("attempt {} was handed back", lease.attempt));
+        self.disown(lease, "the cluster does not ask for leases yet")
+    }
+
+    /// Only who is at the task may say so: the cluster forgets what is damaged.
+    async fn on_damaged(&self, wire: v1::Damaged) -> Result<(), Status> {
+        let lease: LeaseKey = required("key", wire.key)?;
+        let digest = Digest::try_from(wire.digest).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        if self.job_at_work(&lease).is_none() {
+            return self.disown(lease, "the lease is not the session's");
+        }
+        tracing::error!(worker = %self.worker, task = %lease.task, %digest, "an artifact is damaged");
+        self.note(&lease, format!("artifact {digest} is damaged; the task goes on from what came before it"));
+        Ok(())
+    }
+
+    /// An artifact that a worker names must be in the store before it is committed. If it is not, the attempt has failed.
+    fn stored(&self, lease: &LeaseKey, wire: Option<v1::Artifact>) -> Result<Result<Artifact, Command>, Status> {
         let artifact: Artifact = required("artifact", wire)?;
         if self.shared.store.holds(&artifact) {
-            return Ok(artifact);
+            return Ok(Ok(artifact));
         }
-        Err(Status::failed_precondition(format!("artifact {} was named before it was uploaded", artifact.digest)))
+        let message = format!("artifact {} was named before it was uploaded", artifact.digest);
+        let failure = Failure { class: FailureClass::Infrastructure, message };
+        Ok(Err(Command::Fail { lease: lease.clone(), failure }))
     }
 
     /// Applies what a worker did under a lease. If the lease no longer counts, the worker is told to stop.
