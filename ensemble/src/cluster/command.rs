@@ -6,6 +6,7 @@ use crate::metrics::Scores;
 use crate::report::Report;
 use crate::run::{Artifact, ModelKind, Run};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// A moment: milliseconds since the Unix epoch, as the coordinator's clock has it.
 pub type Millis = u64;
@@ -133,6 +134,19 @@ pub enum FailureClass {
     EngineLost,
     /// The network, a disk or the store failed.
     Infrastructure,
+}
+
+impl fmt::Display for FailureClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::User => "user",
+            Self::Data => "data",
+            Self::OutOfMemory => "out of memory",
+            Self::Device => "device",
+            Self::EngineLost => "engine lost",
+            Self::Infrastructure => "infrastructure",
+        })
+    }
 }
 
 /// What an evaluation found, per part of the data that the job has.

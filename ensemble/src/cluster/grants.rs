@@ -1,12 +1,13 @@
 //! Grants: how tasks come to slots, and back.
 
 use super::job::{Failed, Followup, JobPhase, JobState};
-use super::queue::Place;
+use super::queue::SlotKey;
+use super::ready::{Lane, Place};
 use super::restart::{Verdict, after_loss, clipped};
 use super::task::{Lease, Pause, Success, Task, TaskKey, TaskState};
 use super::worker::SlotState;
 use super::{Cluster, Effect, LeaseKey, Millis};
-use crate::id::{TaskId, WorkerId};
+use crate::id::TaskId;
 
 /// How a task came back without a word on how it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,10 @@ impl Cluster {
         &mut self.jobs[key.job as usize]
     }
 
+    pub(super) fn task(&self, key: TaskKey) -> &Task {
+        &self.jobs[key.job as usize].tasks[key.task as usize]
+    }
+
     pub(super) fn task_mut(&mut self, key: TaskKey) -> &mut Task {
         &mut self.jobs[key.job as usize].tasks[key.task as usize]
     }
@@ -31,54 +36,43 @@ impl Cluster {
     }
 
     pub(super) fn newest_grant(&self, key: TaskKey) -> LeaseKey {
-        let attempt = self.jobs[key.job as usize].tasks[key.task as usize].attempts;
-        LeaseKey { task: self.task_id(key), attempt }
+        LeaseKey { task: self.task_id(key), attempt: self.task(key).attempts }
     }
 
-    /// Carries out what follows from a step of a job, and lets waiting slots have what became ready.
-    pub(super) fn follow(&mut self, now: Millis, job: u32, mut followup: Followup, effects: &mut Vec<Effect>) {
-        if self.jobs[job as usize].phase.ended().is_some() {
-            return;
-        }
-        self.jobs[job as usize].advance(&mut followup);
-        for task in followup.ready {
-            let key = TaskKey { job, task };
-            self.queue.push(self.place(key));
-        }
-        effects.append(&mut followup.effects);
-        if let Some(message) = followup.hopeless {
-            self.fail_job(now, job, message, effects);
-        }
-        self.grant_waiting(effects);
-    }
-
-    /// Grants ready tasks to waiting slots until one or the other has run out.
-    pub(super) fn grant_waiting(&mut self, effects: &mut Vec<Effect>) {
+    /// Grants ready tasks to waiting slots until one or the other has run out, and asks back what stands in the way of
+    /// more urgent ones. Every command ends with this, so that nothing is granted before all that it takes back is back.
+    pub(super) fn assign(&mut self, effects: &mut Vec<Effect>) {
         while let Some((key, slot)) = self.queue.next_match() {
-            let task = self.task_mut(key);
-            task.attempts += 1;
-            let lease = Lease { worker: slot.worker.clone(), slot: slot.slot, attempt: task.attempts };
-            task.state = TaskState::Leased(lease.clone());
-            self.workers.set_slot(&slot.worker, slot.slot, SlotState::Busy { task: key });
-            let work = self.jobs[key.job as usize].work(key.task);
-            let lease = lease.key(self.task_id(key));
-            effects.push(Effect::Grant { worker: slot.worker, slot: slot.slot, lease, work });
+            effects.push(self.grant(key, slot));
         }
+        self.preempt(effects);
     }
 
-    /// Asks a worker to hand a task back, once.
-    pub(super) fn ask_back(&mut self, worker: &WorkerId, slot: u32, task: TaskKey, effects: &mut Vec<Effect>) {
-        self.workers.set_slot(worker, slot, SlotState::Yielding { task });
-        effects.push(Effect::Yield { worker: worker.clone(), lease: self.newest_grant(task) });
+    fn grant(&mut self, key: TaskKey, slot: SlotKey) -> Effect {
+        let SlotKey { worker, slot } = slot;
+        self.grants += 1;
+        let grant = self.grants;
+        let task = self.task_mut(key);
+        task.attempts += 1;
+        task.state = TaskState::Leased(Lease { worker: worker.clone(), slot, attempt: task.attempts, grant });
+        self.workers.set_slot(&worker, slot, SlotState::Busy { task: key });
+        self.set_preemptible(key, true);
+        let work = self.jobs[key.job as usize].work(key.task);
+        Effect::Grant { worker, slot, lease: self.newest_grant(key), work }
     }
 
-    /// Takes leases back. Nothing is granted again before [`Cluster::follow_all`], so that a worker whose leases are
-    /// taken back can be changed in between.
-    pub(super) fn take_back(&mut self, tasks: &[TaskKey], taken: TakenBack) -> Vec<(u32, Followup)> {
-        tasks.iter().map(|&key| (key.job, self.set_back(key, taken))).collect()
+    /// Frees the slot that is at a task. The task's new state is up to the caller.
+    pub(super) fn end_lease(&mut self, key: TaskKey) -> Lease {
+        self.set_preemptible(key, false);
+        let lease = self.task(key).lease().cloned().expect("only a leased task's lease ends");
+        self.workers.set_slot(&lease.worker, lease.slot, SlotState::Idle);
+        self.queue.release(&self.jobs[key.job as usize].job.namespace);
+        lease
     }
 
-    pub(super) fn follow_all(&mut self, now: Millis, followups: Vec<(u32, Followup)>, effects: &mut Vec<Effect>) {
+    /// Takes leases back, and carries out what follows.
+    pub(super) fn take_back(&mut self, now: Millis, tasks: &[TaskKey], taken: TakenBack, effects: &mut Vec<Effect>) {
+        let followups: Vec<_> = tasks.iter().map(|&key| (key.job, self.set_back(key, taken))).collect();
         for (job, followup) in followups {
             self.follow(now, job, followup, effects);
         }
@@ -106,13 +100,6 @@ impl Cluster {
         followup
     }
 
-    /// Frees the slot that is at a task, whatever becomes of the task.
-    pub(super) fn end_lease(&mut self, key: TaskKey) -> Lease {
-        let lease = self.task_mut(key).lease().cloned().expect("only a leased task's lease ends");
-        self.workers.set_slot(&lease.worker, lease.slot, SlotState::Idle);
-        lease
-    }
-
     pub(super) fn ready_again(&mut self, key: TaskKey, followup: &mut Followup) {
         self.task_mut(key).state = TaskState::Ready;
         followup.ready.push(key.task);
@@ -126,6 +113,22 @@ impl Cluster {
     pub(super) fn give_up(&mut self, key: TaskKey, message: String, followup: &mut Followup) {
         self.task_mut(key).state = TaskState::Failed;
         followup.hopeless = Some(message);
+    }
+
+    /// Carries out what follows from a step of a job.
+    pub(super) fn follow(&mut self, now: Millis, job: u32, mut followup: Followup, effects: &mut Vec<Effect>) {
+        if self.jobs[job as usize].phase.ended().is_some() {
+            return;
+        }
+        self.jobs[job as usize].advance(&mut followup);
+        for task in followup.ready {
+            let key = TaskKey { job, task };
+            self.queue.push(self.lane(key), self.place(key));
+        }
+        effects.append(&mut followup.effects);
+        if let Some(message) = followup.hopeless {
+            self.fail_job(now, job, message, effects);
+        }
     }
 
     fn fail_job(&mut self, now: Millis, job: u32, message: String, effects: &mut Vec<Effect>) {
@@ -143,10 +146,10 @@ impl Cluster {
     }
 
     fn withdraw(&mut self, key: TaskKey, effects: &mut Vec<Effect>) {
-        match self.task_mut(key).state.clone() {
+        match self.task(key).state.clone() {
             TaskState::Done(_) | TaskState::Failed | TaskState::Withdrawn => return,
             TaskState::Blocked => {}
-            TaskState::Ready => self.queue.remove(self.place(key)),
+            TaskState::Ready => self.queue.remove(&self.lane(key), self.place(key)),
             TaskState::Paused(pause) => self.queue.end_pause(pause.until, key),
             TaskState::Leased(_) => {
                 let lease = self.end_lease(key);
@@ -157,8 +160,12 @@ impl Cluster {
         self.task_mut(key).state = TaskState::Withdrawn;
     }
 
+    fn lane(&self, key: TaskKey) -> Lane {
+        let job = &self.jobs[key.job as usize].job;
+        Lane { priority: job.priority, namespace: job.namespace.clone() }
+    }
+
     fn place(&self, key: TaskKey) -> Place {
-        let task = &self.jobs[key.job as usize].tasks[key.task as usize];
-        Place { training: task.is_training(), key }
+        Place { training: self.task(key).is_training(), key }
     }
 }

@@ -23,7 +23,9 @@ mod claims;
 mod command;
 mod grants;
 mod job;
+mod preemption;
 mod queue;
+mod ready;
 mod restart;
 mod results;
 mod retention;
@@ -42,14 +44,14 @@ pub use command::{
     Rejection, ReportOutcome, Slot, TrainRun, Work,
 };
 pub use settings::{
-    CHECKPOINTS_PER_RUN, JOBS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, RUNS_TOTAL_MAX, SLOTS_MAX, Settings, WEIGHT_MAX,
-    WORKERS_MAX,
+    CHECKPOINTS_PER_RUN, JOBS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, NAMESPACES_MAX, RUNS_TOTAL_MAX, SLOTS_MAX,
+    Settings, WEIGHT_MAX, WORKERS_MAX,
 };
 
 use crate::id::{Digest, JobId};
 use job::JobState;
+use preemption::Preemptible;
 use queue::Queue;
-use shares::Shares;
 use std::collections::{BTreeMap, BTreeSet};
 use workers::Workers;
 
@@ -70,7 +72,9 @@ pub struct Cluster {
     runs: usize,
     workers: Workers,
     queue: Queue,
-    shares: Shares,
+    preemptible: Preemptible,
+    /// How many grants there were.
+    grants: u64,
     /// Artifacts that are kept whoever refers to them.
     pins: BTreeSet<Digest>,
 }
@@ -86,7 +90,8 @@ impl Cluster {
             runs: 0,
             workers: Workers::default(),
             queue: Queue::default(),
-            shares: Shares::default(),
+            preemptible: Preemptible::default(),
+            grants: 0,
             pins: BTreeSet::new(),
         }
     }
@@ -101,6 +106,12 @@ impl Cluster {
     /// # Errors
     /// When the command does not fit what the cluster knows. Then nothing has changed.
     pub fn apply(&mut self, now: Millis, command: Command) -> Result<Vec<Effect>, Rejection> {
+        let mut effects = self.handle(now, command)?;
+        self.assign(&mut effects);
+        Ok(effects)
+    }
+
+    fn handle(&mut self, now: Millis, command: Command) -> Result<Vec<Effect>, Rejection> {
         match command {
             Command::Submit { key, job } => self.handle_submit(now, key, job),
             Command::Cancel { job } => self.handle_cancel(now, &job),
@@ -127,7 +138,7 @@ impl Cluster {
             Command::FinishReport { job, outcome } => self.handle_finish_report(now, &job, outcome),
             Command::Drain { worker } => self.handle_drain(&worker),
             Command::Reinstate { worker } => self.handle_reinstate(&worker),
-            Command::SetShare { namespace, weight } => self.handle_set_share(namespace, weight),
+            Command::SetShare { namespace, weight } => self.handle_set_share(&namespace, weight),
             Command::Pin { digest } => Ok(self.handle_pin(digest)),
             Command::Unpin { digest } => Ok(self.handle_unpin(&digest)),
             Command::ReportDamaged { digest } => Ok(self.handle_report_damaged(&digest)),

@@ -1,20 +1,12 @@
 //! Ready tasks and waiting slots, and which goes to which. Every operation costs the logarithm of their number.
 
 use super::Millis;
+use super::ready::{Lane, Place, Ready};
+use super::shares::Shares;
 use super::task::TaskKey;
 use crate::id::WorkerId;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Where a ready task stands in the queue; the least is granted first.
-///
-/// Calibrations and evaluations go first: they are short, and what waits for them (a winner's training, a report) is
-/// long. Then the jobs in the order they came, and their tasks in order, so that the first members are soon there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Place {
-    pub training: bool,
-    pub key: TaskKey,
-}
 
 /// A slot of a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +17,8 @@ pub(super) struct SlotKey {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Queue {
-    ready: BTreeSet<Place>,
+    ready: Ready,
+    shares: Shares,
     /// By ticket: who has waited longest comes first.
     waiting: BTreeMap<u64, SlotKey>,
     tickets: u64,
@@ -34,12 +27,30 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub fn push(&mut self, place: Place) {
-        self.ready.insert(place);
+    pub fn shares(&self) -> &Shares {
+        &self.shares
     }
 
-    pub fn remove(&mut self, place: Place) {
-        self.ready.remove(&place);
+    pub fn set_weight(&mut self, namespace: &str, weight: u32) {
+        let turn = self.shares.set_weight(namespace, weight);
+        self.ready.reorder(namespace, turn);
+    }
+
+    pub fn push(&mut self, lane: Lane, place: Place) {
+        let turn = match self.ready.has(&lane.namespace) {
+            true => self.shares.turn(&lane.namespace),
+            false => self.shares.come_in(&lane.namespace),
+        };
+        self.ready.push(lane, place, turn);
+    }
+
+    pub fn remove(&mut self, lane: &Lane, place: Place) {
+        self.ready.remove(lane, place);
+    }
+
+    /// The priority of the training before which `ahead` others go, by priority alone.
+    pub fn priority_of_training(&self, ahead: usize) -> Option<u8> {
+        self.ready.priority_of_training(ahead)
     }
 
     /// Lets a slot wait, and gives it its ticket.
@@ -55,11 +66,19 @@ impl Queue {
 
     /// The next task and the slot that it goes to, if there are both.
     pub fn next_match(&mut self) -> Option<(TaskKey, SlotKey)> {
-        if self.waiting.is_empty() {
+        if self.waiting.is_empty() || self.ready.is_empty() {
             return None;
         }
-        let place = self.ready.pop_first()?;
+        let (lane, place) = self.ready.pop()?;
+        let turn = self.shares.serve(&lane.namespace);
+        self.ready.reorder(&lane.namespace, turn);
         self.waiting.pop_first().map(|(_, slot)| (place.key, slot))
+    }
+
+    /// Notes that a slot is no more at a task of a namespace.
+    pub fn release(&mut self, namespace: &str) {
+        let turn = self.shares.release(namespace);
+        self.ready.reorder(namespace, turn);
     }
 
     pub fn pause(&mut self, until: Millis, key: TaskKey) {

@@ -1,7 +1,18 @@
-//! What happens to a task that failed or lost its worker.
+//! What happens to a task that failed or lost its worker: it is tried again, as often as the budget for what went wrong
+//! allows.
+//!
+//! | what went wrong | whose doing | budget |
+//! |---|---|---|
+//! | user, data | the job's: it would go wrong again | none |
+//! | out of memory | the job's, or a neighbor's on the same device | [`Settings::memory_restarts_max`] |
+//! | engine lost | the engine's, or the machine's | [`Settings::restarts_max`] |
+//! | device, infrastructure, worker lost | the machines' | [`Settings::losses_max`] |
+//!
+//! Each has a counter of its own for each task, so that a bad night of the machines does not use up what is meant for the
+//! job's own faults. Counters are never set back: what fails once a day fails.
 
 use super::settings::MESSAGE_BYTES_MAX;
-use super::task::Task;
+use super::task::{Faults, Task};
 use super::{Failure, FailureClass, Millis, Settings};
 use crate::id::TaskId;
 
@@ -12,30 +23,49 @@ pub(super) enum Verdict {
     Again,
     /// Grant it again after a pause of this many milliseconds; what has happened, for people.
     Later(Millis, String),
-    /// The job cannot succeed, for this reason.
+    /// The task cannot succeed, for this reason.
     Hopeless(String),
 }
 
-/// Counts a failure and judges it. What the job or its data are to blame for fails again, so it is not tried again.
+/// Counts a failure and judges it.
 pub(super) fn after_failure(task: &mut Task, id: &TaskId, failure: &Failure, settings: &Settings) -> Verdict {
-    let message = clipped(&failure.message);
-    if matches!(failure.class, FailureClass::User | FailureClass::Data) {
-        return Verdict::Hopeless(message);
+    let Failure { class, message } = failure;
+    let message = clipped(message);
+    let Some((count, budget)) = count(&mut task.faults, *class, settings) else {
+        return Verdict::Hopeless(format!("`{id}` failed ({class}; never tried again): {message}"));
+    };
+    if count > budget {
+        return Verdict::Hopeless(format!(
+            "`{id}` failed for good ({class}, {count} times; it is tried again {budget} times): {message}"
+        ));
     }
-    task.failures += 1;
-    if task.failures > settings.restarts_max {
-        return Verdict::Hopeless(format!("`{id}` failed {} times; the last time: {message}", task.failures));
-    }
-    Verdict::Later(pause(task.failures, id, settings), format!("`{id}` failed and is tried again: {message}"))
+    let trouble = format!("`{id}` failed and is tried again ({class}, {count} of {budget} times): {message}");
+    Verdict::Later(pause(count, id, settings), trouble)
 }
 
-/// Counts the loss of a worker. It is not the task's fault, so there is no pause.
+/// Counts the loss of a worker. The worker took its time to be missed, so there is no pause on top.
 pub(super) fn after_loss(task: &mut Task, id: &TaskId, settings: &Settings) -> Verdict {
-    task.losses += 1;
-    if task.losses > settings.losses_max {
-        return Verdict::Hopeless(format!("`{id}` lost its worker {} times; see why workers go", task.losses));
+    let (count, budget) = (&mut task.faults.infrastructure, settings.losses_max);
+    *count += 1;
+    if *count > budget {
+        return Verdict::Hopeless(format!(
+            "`{id}` lost its worker for good (infrastructure, {count} times; it is tried again {budget} times): see why \
+             workers go"
+        ));
     }
     Verdict::Again
+}
+
+/// How often a task has met what went wrong now, and how often it may. None for what it may never meet.
+fn count(faults: &mut Faults, class: FailureClass, settings: &Settings) -> Option<(u32, u32)> {
+    let (count, budget) = match class {
+        FailureClass::User | FailureClass::Data => return None,
+        FailureClass::OutOfMemory => (&mut faults.memory, settings.memory_restarts_max),
+        FailureClass::EngineLost => (&mut faults.engine, settings.restarts_max),
+        FailureClass::Device | FailureClass::Infrastructure => (&mut faults.infrastructure, settings.losses_max),
+    };
+    *count += 1;
+    Some((*count, budget))
 }
 
 /// `pause_ms` doubled with every failure, and up to half as much on top, so that tasks that failed together are not tried

@@ -107,9 +107,8 @@ impl Cluster {
     /// Takes back a task that its worker hands back: no failure, no loss.
     pub(super) fn handle_yield(&mut self, now: Millis, lease: &LeaseKey) -> Result<Vec<Effect>, Rejection> {
         let (key, Claim::Live) = self.claim(lease)? else { return Ok(Vec::new()) };
-        let followups = self.take_back(&[key], TakenBack::HandedBack);
         let mut effects = Vec::new();
-        self.follow_all(now, followups, &mut effects);
+        self.take_back(now, &[key], TakenBack::HandedBack, &mut effects);
         Ok(effects)
     }
 
@@ -151,7 +150,7 @@ impl Cluster {
 
     /// A worker that says it is done and has not brought everything has failed.
     fn fail_incomplete(&mut self, now: Millis, key: TaskKey, message: String) -> Vec<Effect> {
-        self.fail(now, key, &Failure { class: FailureClass::Infrastructure, message })
+        self.fail(now, key, &Failure { class: FailureClass::EngineLost, message })
     }
 
     fn finish(&mut self, now: Millis, key: TaskKey, artifact: Option<Artifact>, followup: Followup) -> Vec<Effect> {

@@ -6,7 +6,7 @@
 use super::grants::TakenBack;
 use super::queue::SlotKey;
 use super::task::TaskKey;
-use super::worker::{SlotEntry, SlotState, Slots};
+use super::worker::{SlotEntry, SlotState};
 use super::{Cluster, Effect, LeaveReason, Millis, Rejection, Slot};
 use crate::id::WorkerId;
 use std::collections::BTreeSet;
@@ -23,14 +23,13 @@ impl Cluster {
         self.workers.check_join(&worker, &slots)?;
         self.dismiss(&worker, SlotState::Idle);
         let mut effects = Vec::new();
-        let slots: Slots = slots.into_iter().map(|slot| self.take_up(&worker, slot, &mut effects)).collect();
-        let kept: BTreeSet<_> = slots.values().filter_map(|entry| entry.state.task()).collect();
+        let kept: BTreeSet<_> = slots.iter().filter_map(|slot| self.kept(&worker, slot)?.task()).collect();
         let lost: Vec<_> = self.tasks_of(&worker).into_iter().filter(|task| !kept.contains(task)).collect();
-        let followups = self.take_back(&lost, TakenBack::Lost);
+        self.take_back(now, &lost, TakenBack::Lost, &mut effects);
+        let slots = slots.into_iter().map(|slot| self.take_up(&worker, slot, &mut effects)).collect();
         self.workers.join(now, worker.clone(), slots);
         self.enlist(&worker);
         self.ask_again(&worker, &mut effects);
-        self.follow_all(now, followups, &mut effects);
         Ok(effects)
     }
 
@@ -86,12 +85,10 @@ impl Cluster {
             SlotState::Idle => {}
             SlotState::Busy { task } | SlotState::Yielding { task } => {
                 effects.push(Effect::Revoke { worker: worker.clone(), lease: self.newest_grant(task) });
-                let followups = self.take_back(&[task], TakenBack::Lost);
-                self.follow_all(now, followups, &mut effects);
+                self.take_back(now, &[task], TakenBack::Lost, &mut effects);
             }
         }
         self.wait(worker, slot);
-        self.grant_waiting(&mut effects);
         Ok(effects)
     }
 
@@ -119,22 +116,23 @@ impl Cluster {
         }
     }
 
-    /// A slot as it begins a session: at the task that it holds, if that is its own still.
+    /// What a slot did before this session, if it still holds the lease of that.
+    fn kept(&self, worker: &WorkerId, slot: &Slot) -> Option<SlotState> {
+        let state = self.workers.slot(worker, slot.index)?;
+        let lease = self.newest_grant(state.task()?);
+        (slot.holds.as_ref() == Some(&lease)).then_some(state)
+    }
+
+    /// A slot as it begins a session.
     fn take_up(&self, worker: &WorkerId, slot: Slot, effects: &mut Vec<Effect>) -> (u32, SlotEntry) {
+        let kept = self.kept(worker, &slot);
         let Slot { index, device, holds } = slot;
-        let mut state = SlotState::Idle;
-        if let Some(lease) = holds {
-            let worker = worker.clone();
-            let had = self.workers.slot(&worker, index).filter(|had| had.task().is_some());
-            match had.filter(|had| had.task().map(|task| self.newest_grant(task)).as_ref() == Some(&lease)) {
-                Some(had) => {
-                    state = had;
-                    effects.push(Effect::Kept { worker, slot: index, lease });
-                }
-                None => effects.push(Effect::Revoke { worker, lease }),
-            }
-        }
-        (index, SlotEntry { device, state })
+        let worker = worker.clone();
+        effects.extend(holds.map(|lease| match kept {
+            Some(_) => Effect::Kept { worker, slot: index, lease },
+            None => Effect::Revoke { worker, lease },
+        }));
+        (index, SlotEntry { device, state: kept.unwrap_or(SlotState::Idle) })
     }
 
     fn lose_sight(&mut self, worker: &WorkerId) {
@@ -154,9 +152,8 @@ impl Cluster {
             return Err(Rejection::UnknownWorker(worker.clone()));
         }
         self.dismiss(worker, SlotState::Idle);
-        let followups = self.take_back(&self.tasks_of(worker), taken);
+        self.take_back(now, &self.tasks_of(worker), taken, effects);
         self.workers.go(now, worker);
-        self.follow_all(now, followups, effects);
         Ok(())
     }
 }

@@ -8,9 +8,11 @@ pub struct Settings {
     /// How long a lease lasts after the worker was last heard of, in milliseconds. Seven heartbeats of 2 s, so that a
     /// few lost ones cost nothing, and still soon enough that a lost worker costs little.
     pub lease_ms: Millis,
-    /// How often a task may fail and be granted again. What fails six times fails for a reason of its own.
+    /// How often a task is granted again after its memory did not suffice. A neighbor may have had it the first time.
+    pub memory_restarts_max: u32,
+    /// How often a task is granted again after its engine was lost. What fails six times fails for a reason of its own.
     pub restarts_max: u32,
-    /// How often a task may lose its worker, which is not its fault: machines come and go.
+    /// How often a task is granted again after what is not its fault: machines come and go.
     pub losses_max: u32,
     /// After how many device failures without a finished task in between a worker is set aside. Once may be the task,
     /// twice a chance.
@@ -25,6 +27,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             lease_ms: 15_000,
+            memory_restarts_max: 2,
             restarts_max: 5,
             losses_max: 50,
             device_faults_max: 3,
@@ -45,6 +48,9 @@ pub const WORKERS_MAX: usize = 16_384;
 
 /// How much more than another a namespace can get.
 pub const WEIGHT_MAX: u32 = 1_000;
+
+/// Namespaces that a cluster knows: teams and people, not jobs.
+pub const NAMESPACES_MAX: usize = 1_024;
 
 /// Slots of one worker: GPUs of a host, or shares of its cores.
 pub const SLOTS_MAX: usize = 256;

@@ -18,13 +18,11 @@ impl Cluster {
     /// Gives a worker tasks again. What it was asked for comes back nevertheless.
     pub(super) fn handle_reinstate(&mut self, worker: &WorkerId) -> Result<Vec<Effect>, Rejection> {
         let standing = self.standing(worker)?;
-        let mut effects = Vec::new();
         self.workers.set_standing(worker, Standing::ACTIVE);
         if !matches!(standing, Standing::Active(_)) {
             self.enlist(worker);
-            self.grant_waiting(&mut effects);
         }
-        Ok(effects)
+        Ok(Vec::new())
     }
 
     /// Counts a device's failure. A worker whose devices fail one task after the other would go through all of them.
@@ -47,7 +45,8 @@ impl Cluster {
     pub(super) fn dismiss(&mut self, worker: &WorkerId, waiting: SlotState) {
         for (slot, state) in self.workers.slots(worker) {
             match state {
-                SlotState::Idle | SlotState::Yielding { .. } | SlotState::Busy { .. } => {}
+                SlotState::Idle | SlotState::Yielding { .. } => {}
+                SlotState::Busy { task } => self.set_preemptible(task, false),
                 SlotState::Barred => self.workers.set_slot(worker, slot, waiting),
                 SlotState::Waiting { ticket } => {
                     self.queue.stop_waiting(ticket);
@@ -65,7 +64,8 @@ impl Cluster {
         for (slot, state) in self.workers.slots(worker) {
             match state {
                 SlotState::Barred => self.wait(worker, slot),
-                SlotState::Idle | SlotState::Waiting { .. } | SlotState::Busy { .. } | SlotState::Yielding { .. } => {}
+                SlotState::Busy { task } => self.set_preemptible(task, true),
+                SlotState::Idle | SlotState::Waiting { .. } | SlotState::Yielding { .. } => {}
             }
         }
     }

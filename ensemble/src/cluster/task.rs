@@ -19,10 +19,18 @@ pub(super) struct Task {
     pub state: TaskState,
     /// How often it was granted; the newest grant's attempt.
     pub attempts: u32,
-    /// How often it failed.
-    pub failures: u32,
-    /// How often it lost its worker.
-    pub losses: u32,
+    pub faults: Faults,
+}
+
+/// What a task has met, by whose doing it was: see [`restart`](super::restart). Counters only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Faults {
+    /// How often memory did not suffice.
+    pub memory: u32,
+    /// How often its engine ended without a word.
+    pub engine: u32,
+    /// How often it lost its worker, or a device, the network or a store failed.
+    pub infrastructure: u32,
 }
 
 /// What a task does.
@@ -39,11 +47,12 @@ pub(super) enum TaskKind {
 /// How it stands with a task. A lease exists only inside `Leased`.
 ///
 /// ```text
-///             branch point         granted         finished
-///   Blocked ──────────────▶ Ready ─────────▶ Leased ─────────▶ Done
+///             branch point         granted             finished
+///   Blocked ──────────────▶ Ready ─────────▶ Leased ─────────────▶ Done
 ///                           ▲   ▲             │ │ │
-///                           │   └─ worker lost┘ │ └─ for good ─▶ Failed
-///                           └───── Paused ◀─────┘ failed
+///                           │   └─ worker lost,┘ │ └─ for good ───▶ Failed
+///                           │      handed back   │
+///                           └────── Paused ◀─────┘ failed
 ///
 ///   Blocked, Ready, Paused, Leased ── the job ended ──▶ Withdrawn
 /// ```
@@ -78,6 +87,8 @@ pub(super) struct Lease {
     pub worker: WorkerId,
     pub slot: u32,
     pub attempt: u32,
+    /// The grant's number among all grants of the cluster.
+    pub grant: u64,
 }
 
 /// Which attempt has done a task, and what it brought.
@@ -99,7 +110,7 @@ pub(super) enum Claim {
 
 impl Task {
     pub fn new(kind: TaskKind, state: TaskState) -> Self {
-        Self { kind, state, attempts: 0, failures: 0, losses: 0 }
+        Self { kind, state, attempts: 0, faults: Faults::default() }
     }
 
     /// Whether the attempt counts.

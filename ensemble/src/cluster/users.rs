@@ -26,6 +26,7 @@ impl Cluster {
                 "with this job the cluster would have {runs} runs of {RUNS_TOTAL_MAX}"
             )));
         }
+        self.queue.shares().check_room(&job.namespace)?;
         let number = self.jobs.len() as u32;
         let id = JobId::new(format!("{}-{}", job.name, number + 1));
         let (state, followup) = JobState::new(now, id.clone(), job, plan);

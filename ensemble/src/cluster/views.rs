@@ -88,10 +88,19 @@ impl Cluster {
 
     fn job_view(&self, job: &JobState) -> JobView {
         let mut view = job.view();
-        if matches!(job.phase, JobPhase::Running) && view.detail.is_empty() && !self.workers.any_connected() {
-            view.detail = "no worker is in session".to_owned();
+        if matches!(job.phase, JobPhase::Running) && view.detail.is_empty() && !self.workers.any_taking() {
+            view.detail = self.why_nobody_works().to_owned();
         }
         view
+    }
+
+    fn why_nobody_works(&self) -> &'static str {
+        match self.workers.any_connected() {
+            false => "no worker is in session",
+            true => {
+                "every worker is drained or set aside; `tutti get workers` lists them, `tutti reinstate` lets one work"
+            }
+        }
     }
 
     fn worker_view(&self, id: &WorkerId, worker: &Worker) -> WorkerView {

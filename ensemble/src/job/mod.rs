@@ -22,6 +22,8 @@ pub use members::{CrossValidation, GridValue, Members, Seeds, Snapshots, Winners
 pub use model::{Architecture, Mlp, Model, Stem, WideResNet};
 pub use overrides::Override;
 pub use problem::{JobFileError, Problem};
+pub(crate) use validate::is_name;
+
 pub use train::{
     AdamOptions, AdamWOptions, Augmentation, Constant, Cosine, CosineCycles, EarlyStopping, LearningRate, OneCycle,
     Optimizer, Precision, RandomCrop, Regularize, SgdOptions, StepDecay, StopMetric, Train,
@@ -36,6 +38,12 @@ use serde::{Deserialize, Serialize};
 pub struct Job {
     /// What the job is called: lower-case letters, digits and dashes, at most 40 characters.
     pub name: String,
+    /// Whose job it is: jobs of one namespace share the slots that its weight gives it. Written like a name.
+    #[serde(default = "default_namespace")]
+    pub namespace: String,
+    /// How urgent it is, from 1 to 99. Slots go to the highest first, and a higher one takes them from a lower one.
+    #[serde(default = "default_priority")]
+    pub priority: u8,
     /// The base seed: every random choice of the job derives from it. Below 2^32.
     #[serde(default)]
     pub seed: u64,
@@ -56,6 +64,14 @@ pub struct Job {
     /// Present when the ensemble is to be served once the job is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serve: Option<Serve>,
+}
+
+fn default_namespace() -> String {
+    "default".to_owned()
+}
+
+fn default_priority() -> u8 {
+    50
 }
 
 /// How the finished ensemble is served.

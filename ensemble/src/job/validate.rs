@@ -55,10 +55,17 @@ pub(super) fn problems_with_data(job: &Job, data: &DataSummary) -> Vec<Problem> 
 }
 
 fn name(check: &mut Check, job: &Job) {
-    let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let fits = (1..=40).contains(&job.name.len()) && job.name.bytes().all(valid);
-    check.that(fits, "name", &job.name, "use 1 to 40 lower-case letters, digits and dashes");
+    let remedy = "use 1 to 40 lower-case letters, digits and dashes";
+    check.that(is_name(&job.name), "name", &job.name, remedy);
+    check.that(is_name(&job.namespace), "namespace", &job.namespace, remedy);
+    check.that((1..=99).contains(&job.priority), "priority", job.priority, "use 1 to 99");
     check.that(job.seed < 1 << 32, "seed", job.seed, "it must be below 2^32");
+}
+
+/// Whether a job or a namespace may be called so.
+pub(crate) fn is_name(text: &str) -> bool {
+    let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=40).contains(&text.len()) && text.bytes().all(valid)
 }
 
 fn data(check: &mut Check, job: &Job) {

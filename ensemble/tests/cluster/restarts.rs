@@ -65,7 +65,7 @@ fn a_task_that_fails_pauses_longer_each_time_and_then_ends_the_job() {
             fail train/0@2 memory
             ready w1 0
             show due
-                Some(4275)
+                Some(2599)
             beat w1
             tick 4500
                 retried demo-1/train/0
@@ -73,31 +73,29 @@ fn a_task_that_fails_pauses_longer_each_time_and_then_ends_the_job() {
             fail train/0@3 memory
             ready w1 0
             show due
-                Some(8852)
+                Some(7275)
             beat w1
             tick 10500
                 retried demo-1/train/0
                 grant w1/0 train/0@4: seed-0
             fail train/0@4 memory
+                demo-1 ended
             ready w1 0
             show due
                 Some(19500)
             beat w1
             tick 22500
-                retried demo-1/train/0
-                grant w1/0 train/0@5: seed-0
             fail train/0@5 memory
+                refused: attempt 5 of `demo-1/train/0` no longer counts
             ready w1 0
             beat w1
             tick 36000
             beat w1
             tick 46500
-                retried demo-1/train/0
-                grant w1/0 train/0@6: seed-0
             fail train/0@6 memory
-                demo-1 ended
+                refused: attempt 6 of `demo-1/train/0` no longer counts
             show job
-                {"id":"demo-1","name":"demo","phase":"failed","detail":"`demo-1/train/0` failed 6 times; the last time: out of memory","members_ready":0,"members_total":1,"submitted_ms":0,"ended_ms":46500,"served":false}
+                {"id":"demo-1","name":"demo","phase":"failed","detail":"`demo-1/train/0` failed for good (out of memory, 3 times; it is tried again 2 times): out of memory","members_ready":0,"members_total":1,"submitted_ms":0,"ended_ms":10500,"served":false}
         "#]],
     );
 }
@@ -139,6 +137,6 @@ fn losing_workers_has_a_budget_of_its_own() {
         assert!(matches!(&effects[..], [Effect::Grant { lease, .. }] if lease.attempt == loss));
         cluster.apply(0, Command::Leave { worker: worker.clone(), reason: LeaveReason::Silent }).unwrap();
     }
-    expect!["`demo-1/train/0` lost its worker 51 times; see why workers go"]
+    expect!["`demo-1/train/0` lost its worker for good (infrastructure, 51 times; it is tried again 50 times): see why workers go"]
         .assert_eq(&cluster.job(&id).unwrap().detail);
 }

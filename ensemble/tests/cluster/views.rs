@@ -94,7 +94,7 @@ fn a_job_says_what_it_waits_for() {
                 grant w1/0 train/0@1: seed-0
             fail train/0@1 engine
             show job
-                {"id":"demo-1","name":"demo","phase":"running","detail":"`demo-1/train/0` failed and is tried again: the engine was killed by signal 9","members_ready":0,"members_total":1,"submitted_ms":0,"ended_ms":null,"served":false}
+                {"id":"demo-1","name":"demo","phase":"running","detail":"`demo-1/train/0` failed and is tried again (engine lost, 1 of 5 times): the engine was killed by signal 9","members_ready":0,"members_total":1,"submitted_ms":0,"ended_ms":null,"served":false}
             ready w1 0
             tick 2000
                 retried demo-1/train/0

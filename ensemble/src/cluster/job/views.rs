@@ -101,7 +101,7 @@ impl JobState {
     }
 
     pub fn task_view(&self, task: u32) -> TaskView {
-        let Task { state, attempts, failures, losses, .. } = &self.tasks[task as usize];
+        let Task { state, attempts, faults, .. } = &self.tasks[task as usize];
         let at = self.tasks[task as usize].lease().map(|lease| (lease.worker.clone(), lease.slot));
         let state = match state {
             State::Blocked => TaskState::Blocked,
@@ -112,7 +112,8 @@ impl JobState {
             State::Failed => TaskState::Failed,
             State::Withdrawn => TaskState::Withdrawn,
         };
-        TaskView { id: self.task_id(task), state, at, attempt: *attempts, failures: *failures, losses: *losses }
+        let (failures, losses) = (faults.memory + faults.engine, faults.infrastructure);
+        TaskView { id: self.task_id(task), state, at, attempt: *attempts, failures, losses }
     }
 
     pub fn checkpoint_views(&self) -> Vec<CheckpointView> {
