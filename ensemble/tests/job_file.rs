@@ -26,8 +26,11 @@ average:
   - ema
   - swa: {start: 0.75, learning_rate: 0.05}
   - soup: {of: snapshots}
-ensemble: {combine: mean_probability, select: greedy, temperature: fitted}
+ensemble: {combine: mean_probability, select: greedy, temperature: fitted, min_members: 8}
 serve: {}
+keep: {checkpoints: 2, best: 5}
+namespace: vision
+priority: 70
 ";
 
 fn small(change: &str) -> Result<Job, String> {
@@ -137,6 +140,21 @@ members[0].cross_validation.keep: `9` cannot be; from 1 to the 1 candidates"#]],
           | ^ non-finite float `.nan` rejected by the configured policy"#]],
     );
     refused("serve.min_members=3", expect!["serve.min_members: `3` cannot be; from 1 to the 2 members"]);
+    refused("ensemble.min_members=0", expect!["ensemble.min_members: `0` cannot be; from 1 to the 2 members"]);
+    refused("priority=100", expect!["priority: `100` cannot be; use 1 to 99"]);
+    refused(
+        "namespace=Team A",
+        expect!["namespace: `Team A` cannot be; use 1 to 40 lower-case letters, digits and dashes"],
+    );
+    refused("keep.checkpoints=9", expect!["keep.checkpoints: `9` cannot be; from 0 to 8"]);
+    refused("keep.best=0", expect!["keep.best: `0` cannot be; at least 1"]);
+}
+
+#[test]
+fn best_models_need_a_validation_part() {
+    let file = "{name: small, data: {format: idx, path: d, validation: 0}, model: {architecture: cnn}, train: {epochs: 6}, members: [seeds: {count: 2}], keep: {best: 1}}";
+    expect!["keep.best: `1` cannot be; there is no validation part to judge by; set `data.validation` above 0"]
+        .assert_eq(&Job::parse(file, &[]).unwrap_err().to_string());
 }
 
 #[test]
@@ -165,7 +183,7 @@ fn overrides_reach_through_a_choice() {
 fn the_schema_knows_every_section() {
     let schema = schema();
     let sections = schema["properties"].as_object().unwrap();
-    for section in ["name", "data", "model", "train", "members", "average", "ensemble", "serve"] {
+    for section in ["name", "data", "model", "train", "members", "average", "ensemble", "serve", "keep"] {
         assert!(sections.contains_key(section), "{section}");
     }
     assert_eq!(schema["additionalProperties"], false);

@@ -1,7 +1,7 @@
 //! The points of a grid of recipes.
 
 use super::plan::Configuration;
-use crate::job::{CrossValidation, GridValue, Job, JobFileError, Members, Override, Problem, Seeds};
+use crate::job::{CrossValidation, GridValue, Job, JobFileError, Override, Problem};
 
 /// Every combination of the grid's values, the last key varying fastest. An empty grid is the job's own recipe.
 pub(super) fn configurations(
@@ -10,8 +10,7 @@ pub(super) fn configurations(
     prefix: &str,
     path: &str,
 ) -> Result<Vec<Configuration>, JobFileError> {
-    // The recipe alone: nothing else of the job depends on the grid.
-    let plain = Job { members: vec![Members::Seeds(Seeds { count: 1 })], average: Vec::new(), ..job.clone() };
+    let plain = job.recipe_alone();
     let points = points(validation);
     let resolved = points.iter().enumerate().map(|(index, point)| {
         let job = plain.with(point).map_err(|error| at_point(error, &format!("{path}.grid"), index))?;

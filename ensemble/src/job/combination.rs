@@ -16,6 +16,10 @@ pub struct Combination {
     pub select: Select,
     /// What the logits are divided by.
     pub temperature: Temperature,
+    /// The fewest members that make an ensemble: the job goes on without members, and averages, whose tasks fail for good,
+    /// as long as this many can still be had. If absent, such a failure ends the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_members: Option<u32>,
 }
 
 /// What is averaged over the members.

@@ -8,6 +8,7 @@ mod average;
 mod combination;
 mod data;
 mod document;
+mod keep;
 mod members;
 mod model;
 mod overrides;
@@ -18,16 +19,16 @@ mod validate;
 pub use average::{Average, Ema, Soup, SoupOf, Swa};
 pub use combination::{Combination, Combine, Select, Temperature};
 pub use data::{Data, DataSummary, Format};
+pub use keep::{CHECKPOINTS_MAX, Keep};
 pub use members::{CrossValidation, GridValue, Members, Seeds, Snapshots, Winners};
 pub use model::{Architecture, Mlp, Model, Stem, WideResNet};
 pub use overrides::Override;
 pub use problem::{JobFileError, Problem};
-pub(crate) use validate::is_name;
-
 pub use train::{
     AdamOptions, AdamWOptions, Augmentation, Constant, Cosine, CosineCycles, EarlyStopping, LearningRate, OneCycle,
     Optimizer, Precision, RandomCrop, Regularize, SgdOptions, StepDecay, StopMetric, Train,
 };
+pub(crate) use validate::is_name;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,9 @@ pub struct Job {
     /// Present when the ensemble is to be served once the job is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serve: Option<Serve>,
+    /// Which artifacts of the job stay in the store.
+    #[serde(default, skip_serializing_if = "Keep::is_default")]
+    pub keep: Keep,
 }
 
 fn default_namespace() -> String {
@@ -120,6 +124,14 @@ impl Job {
             change.apply(&mut document)?;
         }
         Self::from_document(&document)
+    }
+
+    /// This job with one plain member and nothing else that depends on which members there are: what a point of a grid
+    /// is tried on.
+    pub(crate) fn recipe_alone(&self) -> Self {
+        let members = vec![Members::Seeds(Seeds { count: 1 })];
+        let (average, ensemble, serve) = (Vec::new(), Combination::default(), None);
+        Self { members, average, ensemble, serve, ..self.clone() }
     }
 
     /// How many members the ensemble has.

@@ -2,8 +2,8 @@
 
 use super::problem::Problem;
 use super::{
-    Architecture, Augmentation, Average, CrossValidation, DataSummary, Job, LearningRate, Members, Optimizer,
-    Snapshots, Train, WideResNet, Winners,
+    Architecture, Augmentation, Average, CHECKPOINTS_MAX, CrossValidation, DataSummary, Job, Keep, LearningRate,
+    Members, Optimizer, Snapshots, Train, WideResNet, Winners,
 };
 use std::fmt::Display;
 
@@ -21,6 +21,7 @@ pub(super) fn problems(job: &Job) -> Vec<Problem> {
     averages(&mut check, job);
     combination(&mut check, job);
     serve(&mut check, job);
+    keep(&mut check, job);
     check.problems
 }
 
@@ -237,7 +238,7 @@ fn cross_validation(check: &mut Check, path: &str, validation: &CrossValidation,
 
 /// Every value of the grid must give a valid job by itself.
 fn grid(check: &mut Check, path: &str, validation: &CrossValidation, job: &Job) {
-    let plain = Job { members: vec![Members::Seeds(super::Seeds { count: 1 })], average: Vec::new(), ..job.clone() };
+    let plain = job.recipe_alone();
     for (key, values) in &validation.grid {
         let place = format!("{path}.grid.{key}");
         let allowed = key.starts_with("train.") || key.starts_with("model.");
@@ -287,6 +288,7 @@ fn members_known_beforehand(source: &Members) -> Option<u32> {
 }
 
 fn combination(check: &mut Check, job: &Job) {
+    min_members(check, "ensemble.min_members", job.ensemble.min_members, job);
     let Some(weights) = &job.ensemble.weights else { return };
     let members = job.members_total();
     let listed = format!("{weights:?}");
@@ -297,10 +299,27 @@ fn combination(check: &mut Check, job: &Job) {
 }
 
 fn serve(check: &mut Check, job: &Job) {
-    let Some(min_members) = job.serve.as_ref().and_then(|serve| serve.min_members) else { return };
+    min_members(check, "serve.min_members", job.serve.as_ref().and_then(|serve| serve.min_members), job);
+}
+
+fn min_members(check: &mut Check, path: &str, min_members: Option<u32>, job: &Job) {
+    let Some(min_members) = min_members else { return };
     let members = job.members_total();
     let fits = min_members >= 1 && u64::from(min_members) <= members;
-    check.that(fits, "serve.min_members", min_members, format!("from 1 to the {members} members"));
+    check.that(fits, path, min_members, format!("from 1 to the {members} members"));
+}
+
+fn keep(check: &mut Check, job: &Job) {
+    let Keep { checkpoints, best } = job.keep;
+    if let Some(checkpoints) = checkpoints {
+        let remedy = format!("from 0 to {CHECKPOINTS_MAX}");
+        check.that(checkpoints <= CHECKPOINTS_MAX, "keep.checkpoints", checkpoints, remedy);
+    }
+    if let Some(best) = best {
+        check.that(best >= 1, "keep.best", best, "at least 1");
+        let judged = job.data.validation > 0.0;
+        check.that(judged, "keep.best", best, "there is no validation part to judge by; set `data.validation` above 0");
+    }
 }
 
 /// Gathers problems.
