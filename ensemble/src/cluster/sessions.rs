@@ -14,6 +14,9 @@ use std::collections::BTreeSet;
 impl Cluster {
     /// Opens a session. Of the leases that the worker had, those that it holds stay with it; the others were lost with
     /// whatever worked under them, and are taken back. What else it holds is somebody else's by now.
+    ///
+    /// What is taken back is revoked too: a grant of the old session that has not been sent yet would reach the worker in
+    /// the new one.
     pub(super) fn handle_join(
         &mut self,
         now: Millis,
@@ -25,6 +28,8 @@ impl Cluster {
         let mut effects = Vec::new();
         let kept: BTreeSet<_> = slots.iter().filter_map(|slot| self.kept(&worker, slot)?.task()).collect();
         let lost: Vec<_> = self.tasks_of(&worker).into_iter().filter(|task| !kept.contains(task)).collect();
+        let revoked = |&task: &TaskKey| Effect::Revoke { worker: worker.clone(), lease: self.newest_grant(task) };
+        effects.extend(lost.iter().map(revoked));
         self.take_back(now, &lost, TakenBack::Lost, &mut effects);
         let slots = slots.into_iter().map(|slot| self.take_up(&worker, slot, &mut effects)).collect();
         self.workers.join(now, worker.clone(), slots);

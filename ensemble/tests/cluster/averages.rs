@@ -110,6 +110,8 @@ fn swa_waits_for_the_checkpoint_at_which_it_branches_off() {
             checkpoint train/2@1 2 180
             leave w1
             join w1 2
+                revoke w1 train/2@1
+                revoke w1 train/1@1
             ready w1 0
                 grant w1/0 train/1@2: seed-1 from c1.200
             ready w1 1

@@ -161,6 +161,7 @@ fn a_worker_that_joins_again_with_nothing_has_lost_its_tasks() {
                 grant w1/0 train/0@1: seed-0
             ready w1 1
             join w1 2
+                revoke w1 train/0@1
             ready w1 1
                 grant w1/1 train/0@2: seed-0
             ready w1 7
@@ -237,6 +238,7 @@ fn a_pack_goes_on_from_the_newest_step_that_all_its_runs_have() {
             model train/0@1 2 final
             leave w1
             join w1 2
+                revoke w1 train/0@1
             ready w1 0
                 grant w1/0 evaluate/1@1: m2.final as seed-2
             evaluated evaluate/1@1
@@ -246,6 +248,7 @@ fn a_pack_goes_on_from_the_newest_step_that_all_its_runs_have() {
             checkpoint train/0@2 1 200
             leave w1
             join w1 2
+                revoke w1 train/0@2
             ready w1 0
                 grant w1/0 train/0@3: seed-0 from c0.200, seed-1 from c1.200
             model train/0@3 0 final

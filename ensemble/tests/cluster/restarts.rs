@@ -1,8 +1,9 @@
 //! Restart budgets: how often a task is tried again, and when.
 
 use crate::script::{check, command, job, slots};
-use ensemble::cluster::{Cluster, Command, Effect, LeaveReason, Settings};
+use ensemble::cluster::{Cluster, Command, Effect, LeaveReason, Millis, Settings};
 use ensemble::id::{JobId, WorkerId};
+use ensemble::job::Job;
 use ensemble::view::Phase;
 use expect_test::expect;
 
@@ -22,28 +23,28 @@ fn a_task_that_fails_pauses_longer_each_time_and_then_ends_the_job() {
          tick 999
          beat w1
          tick 1500
-         fail train/0@2 memory
+         fail train/0@2 engine
          ready w1 0
          show due
          beat w1
          tick 4500
-         fail train/0@3 memory
+         fail train/0@3 engine
          ready w1 0
          show due
          beat w1
          tick 10500
-         fail train/0@4 memory
+         fail train/0@4 engine
          ready w1 0
          show due
          beat w1
          tick 22500
-         fail train/0@5 memory
+         fail train/0@5 engine
          ready w1 0
          beat w1
          tick 36000
          beat w1
          tick 46500
-         fail train/0@6 memory
+         fail train/0@6 engine
          show job",
         expect![[r#"
             submit
@@ -62,40 +63,42 @@ fn a_task_that_fails_pauses_longer_each_time_and_then_ends_the_job() {
             tick 1500
                 retried demo-1/train/0
                 grant w1/0 train/0@2: seed-0
-            fail train/0@2 memory
+            fail train/0@2 engine
             ready w1 0
             show due
-                Some(2599)
+                Some(4275)
             beat w1
             tick 4500
                 retried demo-1/train/0
                 grant w1/0 train/0@3: seed-0
-            fail train/0@3 memory
+            fail train/0@3 engine
             ready w1 0
             show due
-                Some(7275)
+                Some(8852)
             beat w1
             tick 10500
                 retried demo-1/train/0
                 grant w1/0 train/0@4: seed-0
-            fail train/0@4 memory
-                demo-1 ended
+            fail train/0@4 engine
             ready w1 0
             show due
                 Some(19500)
             beat w1
             tick 22500
-            fail train/0@5 memory
-                refused: attempt 5 of `demo-1/train/0` no longer counts
+                retried demo-1/train/0
+                grant w1/0 train/0@5: seed-0
+            fail train/0@5 engine
             ready w1 0
             beat w1
             tick 36000
             beat w1
             tick 46500
-            fail train/0@6 memory
-                refused: attempt 6 of `demo-1/train/0` no longer counts
+                retried demo-1/train/0
+                grant w1/0 train/0@6: seed-0
+            fail train/0@6 engine
+                demo-1 ended
             show job
-                {"id":"demo-1","name":"demo","phase":"failed","detail":"`demo-1/train/0` failed for good (out of memory, 3 times; it is tried again 2 times): out of memory","members_ready":0,"members_total":1,"submitted_ms":0,"ended_ms":10500,"served":false}
+                {"id":"demo-1","name":"demo","phase":"failed","detail":"`demo-1/train/0` failed for good (engine lost, 6 times; it is tried again 5 times): the engine was killed by signal 9","members_ready":0,"members_total":1,"submitted_ms":0,"ended_ms":46500,"served":false}
         "#]],
     );
 }
@@ -120,6 +123,48 @@ fn training_that_ends_without_its_model_counts_as_a_failure() {
                 {"id":"demo-1/train/0","state":"paused","at":null,"attempt":1,"failures":1,"losses":0}
         "#]],
     );
+}
+
+/// What went wrong is counted apart: nothing uses up the budget of something else, and one more than its own ends the job.
+#[test]
+fn every_kind_of_failure_has_a_budget_of_its_own() {
+    let budgets = [("memory", 2), ("engine", 5), ("store", 25), ("device", 25)];
+    for (one_too_many, class) in [("memory", "out of memory"), ("engine", "engine lost"), ("store", "infrastructure")] {
+        let mut failing = Failing::new();
+        for (class, budget) in budgets {
+            (0..budget).for_each(|_| assert_eq!(failing.fail(class), Phase::Running, "{class}"));
+        }
+        assert_eq!(failing.fail(one_too_many), Phase::Failed);
+        let detail = failing.cluster.job(&JobId::new("demo-1")).unwrap().detail;
+        assert!(detail.contains(class), "{detail}");
+    }
+}
+
+/// One task that fails on a new worker each time, so that no worker is set aside.
+struct Failing {
+    cluster: Cluster,
+    job: Job,
+    now: Millis,
+}
+
+impl Failing {
+    fn new() -> Self {
+        let (mut cluster, job) = (Cluster::new(Settings::default()), job(ONE_SEED).unwrap());
+        cluster.apply(0, command(&["submit"], &job)).unwrap();
+        Self { cluster, job, now: 0 }
+    }
+
+    fn fail(&mut self, class: &str) -> Phase {
+        self.now += 60_000;
+        self.cluster.tick(self.now);
+        let worker = format!("w{}", self.now);
+        let attempt = self.cluster.tasks(&JobId::new("demo-1")).unwrap()[0].attempt + 1;
+        let lease = format!("train/0@{attempt}");
+        for words in [&["join", &worker, "1"][..], &["ready", &worker, "0"], &["fail", &lease, class]] {
+            self.cluster.apply(self.now, command(words, &self.job)).unwrap();
+        }
+        self.cluster.job(&JobId::new("demo-1")).unwrap().phase
+    }
 }
 
 /// Workers come and go 50 times without harm; the 51st time is too much.

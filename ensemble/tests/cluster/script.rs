@@ -1,15 +1,20 @@
 //! A small language for histories: one event a line, and the trace of what follows from it.
 //!
 //! ```text
-//!   submit [KEY]                       join WORKER SLOTS      tick TIME
-//!   cancel                             leave|stop|silent WORKER   beat WORKER
-//!   ready WORKER SLOT                  fail TASK@N CLASS
-//!   checkpoint TASK@N RUN STEP [branch=B]
-//!   model TASK@N RUN KIND [bn]         trained TASK@N
-//!   calibrated TASK@N [as=NAME]        evaluated TASK@N [SCORE] [as=NAME]
-//!   averaged N [bn|refused]            reported [refused]     show WHAT
+//!   submit [KEY] [priority=N] [namespace=NAME]             cancel
+//!   join WORKER SLOTS [SLOT=TASK@N]                        leave|stop|silent WORKER
+//!   resume [ended]                                         beat WORKER
+//!   ready WORKER SLOT                                      fail TASK@N CLASS
+//!   checkpoint TASK@N RUN STEP [branch=B]                  yielded TASK@N
+//!   model TASK@N RUN KIND [bn]                             trained TASK@N
+//!   calibrated TASK@N [as=NAME]                            evaluated TASK@N [SCORE] [as=NAME]
+//!   averaged N [bn|refused]                                reported [refused]
+//!   drain|reinstate WORKER                                 share NAMESPACE WEIGHT
+//!   tick TIME, at TIME                                     show WHAT
 //! ```
-//! Tasks are named without their job: `train/0@1` is attempt 1 of `demo-1/train/0`. The clock stands still but for `tick`.
+//! Tasks of the first job are named without it: `train/0@1` is attempt 1 of `demo-1/train/0`. `join w1 2 0=train/0@1` joins
+//! with two slots, the first of which holds that lease. The clock stands still but for `tick`, and for
+//! `at`, when nobody looks at what is due.
 //! Artifacts have readable names here, such as `c0.100` for run 0's checkpoint at step 100, and digests made of them.
 
 use ensemble::cluster::{
@@ -64,6 +69,7 @@ impl Player {
                 let effects = self.cluster.tick(self.now);
                 self.effects(&effects);
             }
+            "at" => self.now = words[1].parse().unwrap(),
             "show" => self.show(words[1]),
             _ => match self.cluster.apply(self.now, command(&words, &self.job)) {
                 Ok(effects) => self.effects(&effects),
@@ -88,6 +94,7 @@ impl Player {
             "tasks" => json(&self.cluster.tasks(&job).unwrap()),
             "checkpoints" => json(&self.cluster.checkpoints(&job).unwrap()),
             "workers" => json(&self.cluster.workers()),
+            "shares" => json(&self.cluster.shares()),
             "due" => vec![format!("{:?}", self.cluster.next_due())],
             other => panic!("nothing to show for `{other}`"),
         };
@@ -104,12 +111,22 @@ pub fn command(words: &[&str], job: &Job) -> Command {
     let option = |name: &str| words.iter().find_map(|word| word.strip_prefix(name));
     let has = |name: &str| words.contains(&name);
     match words[0] {
-        "submit" => Command::Submit { key: (*words.get(1).unwrap_or(&"key")).into(), job: Box::new(job.clone()) },
+        "submit" => {
+            let mut job = job.clone();
+            job.priority = option("priority=").map_or(job.priority, |priority| priority.parse().unwrap());
+            job.namespace = option("namespace=").map_or(job.namespace, str::to_owned);
+            Command::Submit { key: (*words.get(1).unwrap_or(&"key")).into(), job: Box::new(job) }
+        }
         "cancel" => Command::Cancel { job: JobId::new("demo-1") },
-        "join" => Command::Join { worker: worker(), slots: slots(words[2].parse().unwrap()) },
+        "join" => Command::Join { worker: worker(), slots: holding(words[2].parse().unwrap(), &words[3..]) },
         "leave" => Command::Leave { worker: worker(), reason: LeaveReason::Disconnected },
         "silent" => Command::Leave { worker: worker(), reason: LeaveReason::Silent },
         "stop" => Command::Leave { worker: worker(), reason: LeaveReason::Drained },
+        "resume" => Command::Resume { sessions_ended: has("ended") },
+        "yielded" => Command::Yield { lease: lease(words[1]) },
+        "drain" => Command::Drain { worker: worker() },
+        "reinstate" => Command::Reinstate { worker: worker() },
+        "share" => Command::SetShare { namespace: words[1].into(), weight: words[2].parse().unwrap() },
         "beat" => Command::Heartbeat { worker: worker() },
         "ready" => Command::Ready { worker: worker(), slot: words[2].parse().unwrap() },
         "checkpoint" => Command::CommitCheckpoint {
@@ -155,9 +172,19 @@ pub fn slots(count: u32) -> Vec<Slot> {
     (0..count).map(|index| Slot { index, device: "cpu".into(), holds: None }).collect()
 }
 
+/// Slots of which some hold leases, each said as `SLOT=TASK@N`.
+fn holding(count: u32, leases: &[&str]) -> Vec<Slot> {
+    let mut slots = slots(count);
+    for (slot, held) in leases.iter().map(|held| held.split_once('=').unwrap()) {
+        slots[slot.parse::<usize>().unwrap()].holds = Some(lease(held));
+    }
+    slots
+}
+
 fn lease(text: &str) -> LeaseKey {
     let (task, attempt) = text.split_once('@').unwrap();
-    LeaseKey { task: TaskId::new(format!("demo-1/{task}")), attempt: attempt.parse().unwrap() }
+    let first = if task.starts_with("demo-") { "" } else { "demo-1/" };
+    LeaseKey { task: TaskId::new(format!("{first}{task}")), attempt: attempt.parse().unwrap() }
 }
 
 fn kind(text: &str) -> ModelKind {
@@ -173,6 +200,8 @@ fn failure(class: &str) -> Failure {
         "user" => (FailureClass::User, "the network has no parameters"),
         "data" => (FailureClass::Data, "label 11 is out of range"),
         "memory" => (FailureClass::OutOfMemory, "out of memory"),
+        "device" => (FailureClass::Device, "the device fell off the bus"),
+        "store" => (FailureClass::Infrastructure, "the store does not answer"),
         "engine" => (FailureClass::EngineLost, "the engine was killed by signal 9"),
         other => panic!("no failure is called `{other}`"),
     };
