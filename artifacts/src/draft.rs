@@ -51,7 +51,7 @@ impl Draft {
 fn upload(remote: &Remote, mut file: File, artifact: Artifact) -> Result<Artifact, StoreError> {
     let folder = remote.scratch().folder();
     file.rewind().map_err(StoreError::io(folder))?;
-    let sink = Sink::Remote(remote.parts(&artifact.digest));
+    let sink = Sink::Remote(Box::new(remote.parts(&artifact.digest)));
     pump(sink, Intake::new(artifact)?, || read_chunk(&mut file).map_err(StoreError::io(folder)))
 }
 

@@ -21,6 +21,8 @@ mod draft;
 mod error;
 mod folder;
 mod hasher;
+#[cfg(test)]
+mod interleavings;
 mod location;
 mod reader;
 mod remote;

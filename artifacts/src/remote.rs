@@ -11,6 +11,8 @@
 
 mod connect;
 mod errors;
+#[cfg(test)]
+mod in_memory;
 mod notes;
 mod parts;
 
@@ -35,6 +37,10 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
+/// Every part but the last has this size: above the least that stores take (5 MiB), and the largest artifact has not more
+/// parts than they take (10,000).
+const PART_BYTES: usize = 8 << 20;
+
 /// How many parts of all uploads together may be on their way: with the size of a part, what they hold in memory.
 const PARTS_ON_THE_WAY: usize = 16;
 
@@ -54,6 +60,8 @@ pub(crate) struct Remote {
     artifacts: Path,
     notes: Notes,
     scratch: Scratch,
+    /// Every part of an upload but the last has this size.
+    part_bytes: usize,
     part_slots: Arc<Semaphore>,
     /// Where requests run that a thread outside of the runtime makes.
     runtime: Handle,
@@ -65,6 +73,7 @@ impl Remote {
         Self {
             notes: Notes::new(location.clone(), objects.clone(), prefix.clone().join("uploads")),
             artifacts: prefix.clone().join("artifacts"),
+            part_bytes: PART_BYTES,
             part_slots: Arc::new(Semaphore::new(PARTS_ON_THE_WAY)),
             runtime: Handle::current(),
             location,
@@ -73,12 +82,15 @@ impl Remote {
         }
     }
 
-    /// Finds out at the start what is wrong for good. A store that does not answer may come back.
+    /// Finds out at the start what is wrong for good, by asking for an artifact that cannot be. Of all requests this is the
+    /// one whose refusal says why. A store that does not answer may come back.
     pub(crate) async fn probe(&self) -> Result<(), StoreError> {
-        match self.list().try_next().await {
+        let nothing = Digest::try_from("0".repeat(64)).expect("that is 64 hexadecimal digits");
+        match self.objects.get(&self.path(&nothing)).await.map_err(|error| failed_for(&self.location, &nothing, error))
+        {
             Err(error @ StoreError::Unavailable { .. }) => tracing::warn!(%error, "the artifact store does not answer"),
+            Ok(_) | Err(StoreError::Missing(_)) => (),
             Err(error) => return Err(error),
-            Ok(_) => (),
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 #[derive(Debug)]
 pub(crate) enum Sink {
     Folder(Folder, NamedTempFile),
-    Remote(Parts),
+    Remote(Box<Parts>),
 }
 
 impl Sink {

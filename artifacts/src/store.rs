@@ -195,7 +195,7 @@ impl Place {
     pub(crate) fn begin(&self, digest: &Digest) -> Result<Sink, StoreError> {
         match self {
             Self::Folder(folder) => Ok(Sink::Folder(folder.clone(), folder.begin()?)),
-            Self::Remote(remote) => Ok(Sink::Remote(remote.parts(digest))),
+            Self::Remote(remote) => Ok(Sink::Remote(Box::new(remote.parts(digest)))),
         }
     }
 

@@ -56,6 +56,15 @@ impl Upload {
         self.end().await
     }
 
+    /// Gives the upload up, and waits until nothing is left of it. Dropping it does the same without waiting.
+    pub async fn abandon(self) {
+        let Self { orders, mut thread } = self;
+        drop(orders);
+        if let Some(thread) = thread.take() {
+            let _ = thread.await;
+        }
+    }
+
     async fn end(&mut self) -> Result<Artifact, StoreError> {
         let Some(thread) = self.thread.take() else { return Err(StoreError::GivenUp) };
         thread.await.unwrap_or(Err(StoreError::GivenUp))

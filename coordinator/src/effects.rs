@@ -37,13 +37,9 @@ impl Act for Actor {
     fn act(&mut self, effect: Effect) {
         match effect {
             Effect::Grant { worker, slot, lease, work } => self.grant(&worker, slot, lease, work),
-            Effect::Kept { worker, slot, lease } => {
-                tracing::info!(%worker, slot, task = %lease.task, attempt = lease.attempt, "lease kept");
-            }
+            Effect::Kept { worker, slot, lease } => self.keep(&worker, slot, lease),
             Effect::Revoke { worker, lease } => self.revoke(&worker, lease),
-            Effect::Yield { worker, lease } => {
-                tracing::info!(%worker, task = %lease.task, attempt = lease.attempt, "task asked back");
-            }
+            Effect::Yield { worker, lease } => self.ask_back(&worker, lease),
             Effect::Average { job, average, models } => self.start(average_models(self.clone(), job, average, models)),
             Effect::Combine { job, combination, members, averages } => {
                 self.start(combine(self.clone(), job, ReportInput { combination, members, averages }));
@@ -60,6 +56,16 @@ impl Actor {
     fn grant(&self, worker: &WorkerId, slot: u32, lease: LeaseKey, work: Work) {
         tracing::info!(%worker, slot, task = %lease.task, attempt = lease.attempt, "task granted");
         note_unsent(worker, self.sessions.grant(worker, slot, lease, work));
+    }
+
+    fn keep(&self, worker: &WorkerId, slot: u32, lease: LeaseKey) {
+        tracing::info!(%worker, slot, task = %lease.task, attempt = lease.attempt, "lease kept");
+        self.sessions.keep(worker, slot, lease);
+    }
+
+    fn ask_back(&self, worker: &WorkerId, lease: LeaseKey) {
+        tracing::info!(%worker, task = %lease.task, attempt = lease.attempt, "task asked back");
+        note_unsent(worker, self.sessions.ask_back(worker, lease));
     }
 
     fn revoke(&self, worker: &WorkerId, lease: LeaseKey) {

@@ -11,10 +11,6 @@ use object_store::{ObjectStoreExt, PutPayload};
 use std::collections::BTreeMap;
 use tokio::task::JoinSet;
 
-/// Every part but the last has this size: above the least that stores take (5 MiB), and the largest artifact has not more
-/// parts than they take (10,000).
-pub(crate) const PART_BYTES: usize = 8 << 20;
-
 /// After so many parts, the upload's note is renewed: it must not seem abandoned because it is long.
 const PARTS_PER_NOTE: usize = 16;
 
@@ -45,8 +41,8 @@ impl Parts {
     }
 
     pub(crate) fn write(&mut self, mut chunk: Bytes) -> Result<(), StoreError> {
-        while self.gathered_bytes + chunk.len() > PART_BYTES {
-            self.gather(chunk.split_to(PART_BYTES - self.gathered_bytes));
+        while self.gathered_bytes + chunk.len() > self.remote.part_bytes {
+            self.gather(chunk.split_to(self.remote.part_bytes - self.gathered_bytes));
             self.send()?;
         }
         self.gather(chunk);
@@ -84,7 +80,7 @@ impl Parts {
             return Ok(());
         };
         runtime.block_on(async {
-            while begun.sending.len() > 0 {
+            while !begun.sending.is_empty() {
                 begun.harvest().await?;
             }
             let (parts, noted) = (std::mem::take(&mut begun.sent), &begun.noted);

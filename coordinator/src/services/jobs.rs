@@ -89,8 +89,7 @@ impl jobs_server::Jobs for Jobs {
     type LogsStream = ReceiverStream<Result<v1::LogLine, Status>>;
 
     async fn logs(&self, request: Request<v1::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
-        let v1::LogsRequest { job, follow, .. } = request.into_inner();
-        Ok(Response::new(follow::logs(self.shared.clone(), JobId::new(job), follow).await?))
+        Ok(Response::new(follow::logs(self.shared.clone(), request.into_inner()).await?))
     }
 
     async fn get_report(&self, request: Request<v1::GetReportRequest>) -> Result<Response<v1::GetReportReply>, Status> {

@@ -37,3 +37,7 @@ pub const STATUS_EVERY: Duration = Duration::from_millis(200);
 
 /// How many state or log messages may wait for one client that reads slowly.
 pub const UPDATES_IN_FLIGHT: usize = 16;
+
+/// How many of a log's last lines may be asked for: they are held in memory while its end is looked for, each of a few
+/// kilobytes at most.
+pub const LOG_TAIL_MAX: u32 = 2_000;

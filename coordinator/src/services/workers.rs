@@ -48,7 +48,7 @@ impl workers_server::Workers for Workers {
 
     async fn session(&self, request: Request<Streaming<FromWorker>>) -> Result<Response<Self::SessionStream>, Status> {
         let mut inbound = request.into_inner();
-        let Greeting { worker, process, slots, .. } = hello::receive(&mut inbound).await?;
+        let Greeting { worker, process, slots } = hello::receive(&mut inbound).await?;
         let (outbound, stream) = mpsc::channel(OUTBOUND_MAX);
         let place = self.shared.sessions.enter(worker.clone(), process, outbound.clone()).await.map_err(|taken| {
             Status::already_exists(format!("{taken}: `{worker}`; give this one another name (TUTTI_WORKER_NAME)"))

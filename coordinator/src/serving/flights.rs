@@ -1,5 +1,6 @@
 //! Predictions that wait for workers. Pure, like the placement.
 
+use ensemble::cluster::Millis;
 use ensemble::id::{JobId, WorkerId};
 use proto::v1::{MemberLogits, Predicted};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,8 +31,10 @@ pub(super) struct Flights<A> {
 }
 
 impl<A> Flights<A> {
-    pub(super) fn new() -> Self {
-        Self { flights: BTreeMap::new(), started: 0 }
+    /// Numbers from the time `now` on, in milliseconds, so that no answer to an earlier coordinator's request is taken for
+    /// one of ours: a million requests in each of its milliseconds would be needed to catch up.
+    pub(super) fn new(now: Millis) -> Self {
+        Self { flights: BTreeMap::new(), started: now << 20 }
     }
 
     pub(super) fn full(&self) -> bool {
@@ -109,7 +112,7 @@ mod tests {
     }
 
     fn flights(deadline: Instant) -> Flights<()> {
-        let mut flights = Flights::new();
+        let mut flights = Flights::new(0);
         let waiting = [("a", [0, 2]), ("b", [1, 3])].map(|(name, members)| (worker(name), members.into()));
         let (job, waiting) = (JobId::new("shapes-1"), waiting.into());
         flights.start(1, Flight { job, waiting, logits: vec![], missing: vec![], deadline }, ());

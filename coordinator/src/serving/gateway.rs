@@ -3,6 +3,7 @@
 use super::Served;
 use super::flights::{FLIGHTS_MAX, Flight, Flights};
 use super::hosting::{Hosting, Orders};
+use crate::clock::wall_time;
 use crate::sessions::Sessions;
 use ensemble::id::{JobId, WorkerId};
 use proto::v1::{Hosted, MemberLogits, Predict, Predicted, Tensor, to_worker::Message};
@@ -22,6 +23,10 @@ const EVENTS_MAX: usize = 256;
 /// How long after a failed load it is ordered again.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
+/// How long the members of a worker whose session broke wait for its return. It knocks again every two seconds at least,
+/// with the members still loaded, while another worker would have to load them.
+const AWAY_MAX: Duration = Duration::from_secs(4);
+
 /// A prediction under way whose answer goes to a service.
 type Answer = oneshot::Sender<Result<Vec<MemberLogits>, PredictError>>;
 
@@ -38,6 +43,7 @@ enum Event {
     Serve(Arc<Served>),
     Look(JobId, oneshot::Sender<Option<Arc<Served>>>),
     Joined(WorkerId),
+    Lost(WorkerId),
     Left(WorkerId),
     Hosted(WorkerId, Hosted),
     Predicted(WorkerId, Predicted),
@@ -78,8 +84,9 @@ impl Gateway {
         let task = Task {
             sessions,
             workers: BTreeSet::new(),
+            away: BTreeMap::new(),
             predictors: BTreeMap::new(),
-            flights: Flights::new(),
+            flights: Flights::new(wall_time()),
             ready,
             retry_at: Instant::now() + RETRY_AFTER,
         };
@@ -104,7 +111,7 @@ impl Gateway {
 
     /// A worker's session broke: it may be back soon.
     pub async fn lost(&self, worker: WorkerId) {
-        self.tell(Event::Left(worker)).await;
+        self.tell(Event::Lost(worker)).await;
     }
 
     /// A worker has loaded what it was told to, or failed to.
@@ -148,6 +155,8 @@ impl Gateway {
 struct Task {
     sessions: Sessions,
     workers: BTreeSet<WorkerId>,
+    /// Workers whose session broke, each with the moment at which it counts as gone. They keep their members until then.
+    away: BTreeMap<WorkerId, Instant>,
     predictors: BTreeMap<JobId, Hosting>,
     flights: Flights<Answer>,
     ready: watch::Sender<BTreeMap<JobId, bool>>,
@@ -164,6 +173,7 @@ impl Task {
                     None => return,
                 },
                 () = wait_until(self.flights.next_deadline()) => self.on_deadline(),
+                () = wait_until(self.away.values().min().copied()) => self.on_given_up(),
                 () = sleep_until(self.retry_at) => self.on_retry(),
             }
             self.publish();
@@ -177,6 +187,7 @@ impl Task {
                 drop(asker.send(self.predictors.get(&job).map(|hosting| hosting.served().clone())))
             }
             Event::Joined(worker) => self.on_joined(worker),
+            Event::Lost(worker) => self.on_lost(worker),
             Event::Left(worker) => self.on_left(&worker),
             Event::Hosted(worker, hosted) => self.on_hosted(&worker, hosted),
             Event::Predicted(worker, predicted) => self.on_predicted(&worker, predicted),
@@ -194,12 +205,27 @@ impl Task {
     }
 
     fn on_joined(&mut self, worker: WorkerId) {
-        self.workers.insert(worker);
-        let orders = self.predictors.values_mut().flat_map(|hosting| hosting.joined(&self.workers)).collect();
+        self.away.remove(&worker);
+        self.workers.insert(worker.clone());
+        let orders = self.predictors.values_mut().flat_map(|hosting| hosting.joined(&worker, &self.workers)).collect();
         self.send(orders);
     }
 
+    fn on_lost(&mut self, worker: WorkerId) {
+        self.flights.lost(&worker).into_iter().for_each(|flight| self.land(flight));
+        self.predictors.values_mut().for_each(|hosting| hosting.lost(&worker));
+        self.away.insert(worker, Instant::now() + AWAY_MAX);
+    }
+
+    fn on_given_up(&mut self) {
+        let now = Instant::now();
+        let gone: Vec<_> =
+            self.away.iter().filter(|(_, until)| **until <= now).map(|(worker, _)| worker.clone()).collect();
+        gone.iter().for_each(|worker| self.on_left(worker));
+    }
+
     fn on_left(&mut self, worker: &WorkerId) {
+        self.away.remove(worker);
         self.workers.remove(worker);
         self.flights.lost(worker).into_iter().for_each(|flight| self.land(flight));
         let orders = self.predictors.values_mut().flat_map(|hosting| hosting.left(worker, &self.workers)).collect();

@@ -30,15 +30,18 @@ pub(super) struct Share {
 
 /// ```text
 ///   Loading ── hosted ──▶ Answering
-///      ▲ └──── error ────▶ Failed
-///      └──── retry ────────┘
+///    ▲ ▲ └──── error ────▶ Failed
+///    │ └────── retry ────────┘
+///    └──────── joined ────── Away ◀── lost ── any
 /// ```
-/// The worker's engine may die and come back, so each of the three may also follow any other.
+/// The worker's engine may die and come back, so each of the first three may also follow any other.
 #[derive(Debug, PartialEq, Eq)]
 enum State {
     Loading,
     Answering,
     Failed(String),
+    /// The worker's session broke.
+    Away,
 }
 
 impl Hosting {
@@ -76,13 +79,26 @@ impl Hosting {
                 State::Answering => None,
                 State::Loading => Some(format!("worker `{worker}` is loading it")),
                 State::Failed(error) => Some(format!("worker `{worker}`: {error}")),
+                State::Away => Some(format!("contact with worker `{worker}` is lost")),
             },
         }
     }
 
-    /// A worker has come. An ensemble that answers is left alone; one that does not is spread over all workers.
-    pub(super) fn joined(&mut self, workers: &BTreeSet<WorkerId>) -> Orders {
+    /// A worker has come. One that is back gets its members again, and says at once if it has them loaded still. For any
+    /// other, an ensemble that answers is left alone, and one that does not is spread over all workers.
+    pub(super) fn joined(&mut self, worker: &WorkerId, workers: &BTreeSet<WorkerId>) -> Orders {
+        if let Some(share) = self.shares.get_mut(worker) {
+            share.state = State::Loading;
+            return vec![(worker.clone(), host(&self.served, share))];
+        }
         if self.ready() { Orders::new() } else { self.place_anew(workers) }
+    }
+
+    /// A worker's session broke. Its members stay its own for a while.
+    pub(super) fn lost(&mut self, worker: &WorkerId) {
+        if let Some(share) = self.shares.get_mut(worker) {
+            share.state = State::Away;
+        }
     }
 
     /// A worker has gone: its members move to those with the fewest.
@@ -193,15 +209,31 @@ mod tests {
         assert_eq!(hosting.missing(), ["`seed-1` (worker `b` is loading it)", "`seed-3` (worker `b` is loading it)"]);
         loaded(&mut hosting, "b", "shapes-1/1+3");
         assert!(hosting.ready());
-        assert_eq!(script(hosting.joined(&workers(&["a", "b", "c"]))), "", "what answers is left alone");
+        let all = workers(&["a", "b", "c"]);
+        assert_eq!(script(hosting.joined(&WorkerId::new("c"), &all)), "", "what answers is left alone");
         let orders = hosting.left(&WorkerId::new("a"), &workers(&["b", "c"]));
         assert_eq!(script(orders), "b + shapes-1/1+3+4; b - shapes-1/1+3; c + shapes-1/0+2");
     }
 
     #[test]
+    fn a_worker_that_is_back_gets_its_own_members_again() {
+        let all = workers(&["a", "b", "c"]);
+        let (mut hosting, _) = Hosting::new(Arc::new(served(3)), &workers(&["a", "b"]));
+        [("a", "shapes-1/0+2"), ("b", "shapes-1/1")]
+            .iter()
+            .for_each(|(worker, name)| loaded(&mut hosting, worker, name));
+        hosting.lost(&WorkerId::new("a"));
+        assert!(!hosting.ready());
+        assert_eq!(hosting.missing()[0], "`seed-0` (contact with worker `a` is lost)");
+        assert_eq!(script(hosting.joined(&WorkerId::new("a"), &all)), "a + shapes-1/0+2", "though a third is there");
+        loaded(&mut hosting, "a", "shapes-1/0+2");
+        assert!(hosting.ready());
+    }
+
+    #[test]
     fn what_is_said_of_an_earlier_share_does_not_count() {
         let (mut hosting, _) = Hosting::new(Arc::new(served(2)), &workers(&["a"]));
-        let orders = hosting.joined(&workers(&["a", "b"]));
+        let orders = hosting.joined(&WorkerId::new("b"), &workers(&["a", "b"]));
         assert_eq!(script(orders), "a + shapes-1/0; a - shapes-1/0+1; b + shapes-1/1");
         loaded(&mut hosting, "b", "shapes-1/1");
         loaded(&mut hosting, "a", "shapes-1/0+1");
@@ -219,6 +251,6 @@ mod tests {
         assert_eq!(script(hosting.retry()), "", "once is enough");
         assert_eq!(script(hosting.left(&WorkerId::new("a"), &workers(&[]))), "");
         assert_eq!(hosting.missing(), ["`seed-0` (on no worker)"]);
-        assert_eq!(script(hosting.joined(&workers(&["b"]))), "b + shapes-1/0");
+        assert_eq!(script(hosting.joined(&WorkerId::new("b"), &workers(&["b"]))), "b + shapes-1/0");
     }
 }

@@ -37,13 +37,26 @@ async fn a_job_becomes_a_report_with_the_figures_of_its_members() {
 }
 
 async fn check_log(coordinator: &Running, job: &str) {
-    let request = v1::LogsRequest { job: job.into(), follow: true, ..v1::LogsRequest::default() };
-    let mut log = coordinator.jobs().logs(request).await.unwrap().into_inner();
+    let of_job = || v1::LogsRequest { job: job.into(), ..v1::LogsRequest::default() };
+    let both = ["seed-0 is trained", "seed-1 is trained"];
+    assert_eq!(log(coordinator, v1::LogsRequest { follow: true, ..of_job() }).await.unwrap(), both);
+    assert_eq!(log(coordinator, v1::LogsRequest { tail: 1, ..of_job() }).await.unwrap(), both[1..]);
+    assert_eq!(log(coordinator, v1::LogsRequest { tail: 9, ..of_job() }).await.unwrap(), both);
+    let of_first = v1::LogsRequest { task: format!("{job}/train/0"), tail: 1, follow: true, ..of_job() };
+    assert_eq!(log(coordinator, of_first).await.unwrap(), both[..1]);
+    let too_many = log(coordinator, v1::LogsRequest { tail: u32::MAX, ..of_job() }).await.unwrap_err();
+    assert_eq!(too_many.code(), tonic::Code::InvalidArgument);
+}
+
+/// The texts of a log, which the worker `w` wrote.
+async fn log(coordinator: &Running, wanted: v1::LogsRequest) -> Result<Vec<String>, tonic::Status> {
+    let mut log = coordinator.jobs().logs(wanted).await?.into_inner();
     let mut lines = Vec::new();
     while let Some(line) = soon(log.message()).await.unwrap() {
-        lines.push((line.worker, line.text));
+        assert_eq!(line.worker, "w");
+        lines.push(line.text);
     }
-    assert_eq!(lines, ["seed-0 is trained", "seed-1 is trained"].map(|text| ("w".to_owned(), text.to_owned())));
+    Ok(lines)
 }
 
 /// The soup of weights 0 and 1 has the weight one half.

@@ -12,13 +12,19 @@ use std::fmt;
 /// A job file larger than this is refused unread: people write kilobytes.
 const JOB_FILE_BYTES_MAX: usize = 1 << 20;
 
+/// Aliases may stand for so many values in all. A few lines could otherwise grow to fill the memory.
+const ALIASED_VALUES_MAX: usize = 1_000;
+
 /// Reads YAML into a plain document.
 pub(super) fn from_yaml(yaml: &str) -> Result<Value, JobFileError> {
     if yaml.len() > JOB_FILE_BYTES_MAX {
         let message = format!("the job file has {} bytes", yaml.len());
         return Err(Problem::new("", message, format!("at most {JOB_FILE_BYTES_MAX} are read")).into());
     }
-    serde_saphyr::from_str(yaml).map_err(|error| Problem::unreadable(format!("not valid YAML: {error}")).into())
+    let mut options = serde_saphyr::Options::default();
+    options.alias_limits.max_total_replayed_events = ALIASED_VALUES_MAX;
+    let read = serde_saphyr::from_str_with_options(yaml, options);
+    read.map_err(|error| Problem::unreadable(format!("not valid YAML: {error}")).into())
 }
 
 /// Reads a value of type `T` from a document.

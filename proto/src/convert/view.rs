@@ -2,7 +2,8 @@
 
 use crate::v1;
 use ensemble::view::{
-    CheckpointKind, CheckpointView, JobView, MemberState, MemberView, Phase, RunState, RunView, SlotView, WorkerView,
+    CheckpointKind, CheckpointView, JobView, MemberState, MemberView, Phase, RunState, RunView, ShareView, SlotView,
+    Standing, WorkerState, WorkerView,
 };
 
 impl From<JobView> for v1::Job {
@@ -85,8 +86,32 @@ impl From<WorkerView> for v1::Worker {
             connected: worker.connected,
             slots: worker.slots.into_iter().map(Into::into).collect(),
             last_heartbeat_ms: worker.last_heartbeat_ms,
-            ..Self::default()
+            state: worker_state(worker.state).to_owned(),
+            standing: standing(worker.standing).to_owned(),
         }
+    }
+}
+
+fn worker_state(state: WorkerState) -> &'static str {
+    match state {
+        WorkerState::Connected => "connected",
+        WorkerState::Unknown => "unknown",
+        WorkerState::Gone => "gone",
+    }
+}
+
+fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Active => "active",
+        Standing::Draining => "draining",
+        Standing::Drained => "drained",
+        Standing::SetAside => "set_aside",
+    }
+}
+
+impl From<ShareView> for v1::Share {
+    fn from(share: ShareView) -> Self {
+        Self { namespace: share.namespace, weight: share.weight, slots_busy: share.slots_busy }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Streams that follow a job: its state, and its log.
 
-use super::super::limits::{STATUS_EVERY, UPDATES_IN_FLIGHT};
+use super::super::limits::{LOG_TAIL_MAX, STATUS_EVERY, UPDATES_IN_FLIGHT};
 use super::super::status::{rejection_status, stopped_status};
 use crate::Shared;
 use crate::logs::Line;
@@ -98,46 +98,59 @@ fn has_ended(job: &JobView) -> bool {
     job.phase != Phase::Running
 }
 
-/// A job's log from its start, and on until the job ends if `follow`.
+/// A job's log, or what is wanted of it, and on until the job ends if so asked.
 pub(super) async fn logs(
     shared: Shared,
-    job: JobId,
-    follow: bool,
+    wanted: v1::LogsRequest,
 ) -> Result<ReceiverStream<Result<v1::LogLine, Status>>, Status> {
-    let reader = LogReader { shared: shared.clone(), job };
+    let v1::LogsRequest { job, follow, task, tail } = wanted;
+    if tail > LOG_TAIL_MAX {
+        let problem =
+            format!("the last {tail} lines are too many to hold back: ask for {LOG_TAIL_MAX}, or for all (0)");
+        return Err(Status::invalid_argument(problem));
+    }
+    let reader = LogReader { shared: shared.clone(), job: JobId::new(job), follow, task, tail: tail as usize };
     reader.job_ended().await?;
-    Ok(stream(&shared, |updates| reader.run(follow, updates)))
+    Ok(stream(&shared, |updates| reader.run(updates)))
 }
 
 struct LogReader {
     shared: Shared,
     job: JobId,
+    follow: bool,
+    /// The only task whose lines are wanted; empty for all.
+    task: String,
+    /// How many of the lines that are there are wanted; 0 for all.
+    tail: usize,
 }
 
 impl LogReader {
-    async fn run(self, follow: bool, updates: mpsc::Sender<Result<v1::LogLine, Status>>) -> Result<(), Status> {
+    async fn run(self, updates: mpsc::Sender<Result<v1::LogLine, Status>>) -> Result<(), Status> {
         let (mut appended, mut changes) = (self.shared.logs.appended(), self.shared.driver.changes());
-        let mut offset = 0;
+        // Lines are held back until the end has been seen: only then is it known which are the last.
+        let (mut offset, mut held, mut end_seen) = (0, Vec::new(), self.tail == 0);
         loop {
             // Before reading, so that nothing written before the end is missed.
             let ended = self.job_ended().await?;
-            self.shared.logs.flush().await;
-            let read = self.shared.logs.read(&self.job, offset).await;
-            let (lines, next) =
-                read.map_err(|error| Status::internal(format!("cannot read the job's log: {error}")))?;
-            for line in lines {
-                if updates.send(Ok(wire(line))).await.is_err() {
-                    return Ok(());
-                }
-            }
-            if next == offset {
-                if ended || !follow {
-                    return Ok(());
-                }
+            let (lines, next) = self.read(offset).await?;
+            let at_end = next == offset;
+            end_seen |= at_end;
+            held.extend(lines.into_iter().filter(|line| self.task.is_empty() || line.task == self.task));
+            if !end_seen {
+                held.drain(..held.len().saturating_sub(self.tail));
+            } else if !send_all(&mut held, &updates).await || (at_end && (ended || !self.follow)) {
+                return Ok(());
+            } else if at_end {
                 tokio::select! { _ = appended.changed() => (), _ = changes.changed() => () }
             }
             offset = next;
         }
+    }
+
+    async fn read(&self, offset: u64) -> Result<(Vec<Line>, u64), Status> {
+        self.shared.logs.flush().await;
+        let read = self.shared.logs.read(&self.job, offset).await;
+        read.map_err(|error| Status::internal(format!("cannot read the job's log: {error}")))
     }
 
     async fn job_ended(&self) -> Result<bool, Status> {
@@ -145,6 +158,16 @@ impl LogReader {
         let view = self.shared.driver.inspect(move |cluster| cluster.job(&job)).await;
         Ok(has_ended(&view.map_err(stopped_status)?.map_err(rejection_status)?))
     }
+}
+
+/// Whether the client is there still.
+async fn send_all(lines: &mut Vec<Line>, updates: &mpsc::Sender<Result<v1::LogLine, Status>>) -> bool {
+    for line in lines.drain(..) {
+        if updates.send(Ok(wire(line))).await.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 fn wire(line: Line) -> v1::LogLine {

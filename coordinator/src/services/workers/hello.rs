@@ -5,7 +5,6 @@ use ensemble::cluster::{LeaseKey, SLOTS_MAX, Slot};
 use ensemble::id::WorkerId;
 use proto::convert::required;
 use proto::v1::{FromWorker, Held, Hello, from_worker::Message};
-use std::collections::BTreeMap;
 use std::time::Duration;
 use tonic::{Status, Streaming};
 
@@ -19,8 +18,6 @@ pub(super) struct Greeting {
     /// Drawn by the worker's process; 0 if it does not say.
     pub process: u64,
     pub slots: Vec<Slot>,
-    /// What slots still work on.
-    pub held: BTreeMap<u32, LeaseKey>,
 }
 
 pub(super) async fn receive(inbound: &mut Streaming<FromWorker>) -> Result<Greeting, Status> {
@@ -46,19 +43,17 @@ fn check(hello: Hello) -> Result<Greeting, Status> {
         let problem = format!("a worker has at most {SLOTS_MAX} slots, and this one names {}", hello.slots.len());
         return Err(Status::invalid_argument(problem));
     }
-    let slots = hello.slots.into_iter().map(Slot::from).collect::<Vec<_>>();
-    let mut leases = BTreeMap::new();
-    hello.held.into_iter().try_for_each(|held| hold(&slots, &mut leases, held))?;
-    Ok(Greeting { worker: WorkerId::new(hello.worker), process: hello.process, slots, held: leases })
+    let mut slots = hello.slots.into_iter().map(Slot::from).collect::<Vec<_>>();
+    hello.held.into_iter().try_for_each(|held| hold(&mut slots, held))?;
+    Ok(Greeting { worker: WorkerId::new(hello.worker), process: hello.process, slots })
 }
 
 /// Notes what a slot still works on: one lease at most.
-fn hold(slots: &[Slot], held: &mut BTreeMap<u32, LeaseKey>, Held { slot, key }: Held) -> Result<(), Status> {
+fn hold(slots: &mut [Slot], Held { slot, key }: Held) -> Result<(), Status> {
     let lease: LeaseKey = required("held.key", key)?;
-    if slots.iter().all(|known| known.index != slot) || held.insert(slot, lease).is_some() {
-        let problem = format!("slot {slot} is said to hold a second lease, or does not exist");
-        return Err(Status::invalid_argument(problem));
-    }
+    let place = slots.iter_mut().find(|known| known.index == slot && known.holds.is_none());
+    let wrong = || Status::invalid_argument(format!("slot {slot} is said to hold a second lease, or does not exist"));
+    place.ok_or_else(wrong)?.holds = Some(lease);
     Ok(())
 }
 
@@ -96,7 +91,8 @@ mod tests {
         let slots = (0..2).map(|index| WorkerSlot { index, ..WorkerSlot::default() }).collect();
         let holding = |held: Vec<Held>| Hello { held, slots: Vec::clone(&slots), ..hello("w", VERSION) };
         let greeting = check(holding(vec![Held { slot: 1, key: key() }])).unwrap();
-        assert_eq!(greeting.held.values().map(|lease| lease.attempt).collect::<Vec<_>>(), [3]);
+        assert_eq!(greeting.slots[0].holds, None);
+        assert_eq!(greeting.slots[1].holds.as_ref().unwrap().attempt, 3);
         let twice = vec![Held { slot: 1, key: key() }, Held { slot: 1, key: key() }];
         for held in [vec![Held { slot: 2, key: key() }], vec![Held { slot: 0, key: None }], twice] {
             assert_eq!(check(holding(held)).unwrap_err().code(), Code::InvalidArgument);

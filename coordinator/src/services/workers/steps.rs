@@ -188,7 +188,7 @@ impl Steps {
     async fn on_yielded(&self, wire: v1::Yielded) -> Result<(), Status> {
         let lease: LeaseKey = required("key", wire.key)?;
         self.note(&lease, format!("attempt {} was handed back", lease.attempt));
-        self.disown(lease, "the cluster does not ask for leases yet")
+        self.settle(lease.clone(), Command::Yield { lease }).await
     }
 
     /// Only who is at the task may say so: the cluster forgets what is damaged.
@@ -200,7 +200,7 @@ impl Steps {
         }
         tracing::error!(worker = %self.worker, task = %lease.task, %digest, "an artifact is damaged");
         self.note(&lease, format!("artifact {digest} is damaged; the task goes on from what came before it"));
-        Ok(())
+        self.settle(lease, Command::ReportDamaged { digest }).await
     }
 
     /// An artifact that a worker names must be in the store before it is committed. If it is not, the attempt has failed.
