@@ -32,6 +32,7 @@ mod retention;
 mod sessions;
 mod settings;
 mod shares;
+mod snapshot;
 mod standing;
 mod task;
 mod users;
@@ -59,7 +60,7 @@ use workers::Workers;
 ///
 /// A decision costs the logarithm of what the cluster holds: nothing looks through all tasks or all workers. Only a job's
 /// end looks through that job's tasks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
     settings: Settings,
     /// By number, in the order of submission.

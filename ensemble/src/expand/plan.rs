@@ -2,6 +2,7 @@
 
 use crate::job::{Model, StopMetric, Train, Winners};
 use crate::run::{ModelKind, Run};
+use serde::{Deserialize, Serialize};
 
 /// A job's runs, and what becomes of the models they yield.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +22,7 @@ pub struct Plan {
 }
 
 /// One of the models that a run yields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ModelRef {
     /// The run, by index.
     pub run: u32,
@@ -74,7 +75,7 @@ pub enum AverageSource {
 }
 
 /// A cross-validation: every configuration is tried on every fold, and the best win.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Contest {
     /// The points of the grid.
     pub configurations: Vec<Configuration>,
@@ -94,7 +95,7 @@ pub struct Contest {
 }
 
 /// A recipe of a contest.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Configuration {
     /// What the run of this recipe on all training data is called: `config-2`.
     pub name: String,

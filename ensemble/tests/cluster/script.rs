@@ -57,6 +57,7 @@ impl Player {
         for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
             writeln!(self.trace, "{line}").unwrap();
             self.step(line);
+            assert!(restored(&self.cluster) == self.cluster, "a snapshot leaves something out after `{line}`");
         }
         self.trace
     }
@@ -100,6 +101,12 @@ impl Player {
         };
         lines.iter().for_each(|line| writeln!(self.trace, "    {line}").unwrap());
     }
+}
+
+/// The cluster as its snapshot gives it back.
+pub fn restored(cluster: &Cluster) -> Cluster {
+    let snapshot = serde_json::to_string(&cluster.snapshot()).unwrap();
+    Cluster::restore(cluster.settings(), &mut serde_json::Deserializer::from_str(&snapshot)).unwrap()
 }
 
 fn json<T: serde::Serialize>(views: &[T]) -> Vec<String> {

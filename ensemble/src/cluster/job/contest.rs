@@ -5,8 +5,9 @@ use crate::expand::{Contest, ModelRef, packs, seed};
 use crate::job::{StopMetric, Winners};
 use crate::metrics::Scores;
 use crate::run::{Goal, ModelKind, Run, Samples};
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in super::super) struct ContestState {
     pub contest: Contest,
     /// The members that its winners become, by rank.

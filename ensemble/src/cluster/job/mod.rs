@@ -20,9 +20,10 @@ use crate::id::{JobId, TaskId};
 use crate::job::Job;
 use crate::report::Report;
 use crate::run::Run;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct JobState {
     pub id: JobId,
     pub job: Box<Job>,
@@ -32,6 +33,8 @@ pub(super) struct JobState {
     pub runs: BTreeMap<u32, RunState>,
     /// Everything that is evaluated. Places in this list do not change.
     pub models: Vec<Model>,
+    /// By what they are models of. Not written down: [`JobState::index_models`] finds it again.
+    #[serde(skip)]
     pub model_of: BTreeMap<ModelRef, u32>,
     pub members: Vec<Member>,
     /// The models of the averages, in the job file's order.
@@ -51,7 +54,7 @@ pub(super) struct JobState {
 ///                     ├─▶ Failed
 ///                     └─▶ Cancelled
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum JobPhase {
     /// Tasks are waiting or at work.
     Running,
@@ -65,25 +68,25 @@ pub(super) enum JobPhase {
     Cancelled(Cancelled),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Finished {
     pub report: Box<Report>,
     pub ended: Millis,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Failed {
     pub message: String,
     pub ended: Millis,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Cancelled {
     pub ended: Millis,
 }
 
 /// A place in the ensemble.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Member {
     pub name: String,
     /// The model that has the place; none while a contest is undecided.
@@ -93,7 +96,7 @@ pub(super) struct Member {
 }
 
 /// What a job still waits for. When all is zero it can be combined, so nobody has to look through its tasks.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Open {
     tasks: usize,
     models: usize,
@@ -152,6 +155,15 @@ impl JobState {
             state.add_training(pack, &mut followup);
         }
         (state, followup)
+    }
+
+    /// Finds what is not written down with the rest of the state.
+    pub fn index_models(&mut self) {
+        let source = |(index, model): (usize, &Model)| match model.source {
+            ModelSource::Run(source) => Some((source, index as u32)),
+            ModelSource::Soup(_) => None,
+        };
+        self.model_of = self.models.iter().enumerate().filter_map(source).collect();
     }
 
     pub fn task_id(&self, task: u32) -> TaskId {

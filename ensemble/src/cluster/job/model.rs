@@ -5,9 +5,10 @@ use super::super::{EvaluationScores, Millis};
 use super::{Followup, JobState};
 use crate::expand::ModelRef;
 use crate::run::Artifact;
+use serde::{Deserialize, Serialize};
 
 /// A model that a run yields or the coordinator makes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in super::super) struct Model {
     /// What it is called beside other models: its run, or the average that it is.
     pub name: String,
@@ -19,14 +20,14 @@ pub(in super::super) struct Model {
     pub state: ModelState,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in super::super) enum ModelSource {
     Run(ModelRef),
     Soup(Soup),
 }
 
 /// A mean of members that the coordinator makes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in super::super) struct Soup {
     /// Its place in the job's averages.
     pub average: u32,
@@ -45,7 +46,7 @@ pub(in super::super) struct Soup {
 ///      └─▶ Averaging ──▶ Calibrating ─────────┘
 ///    (a soup)     └───────────────────────────┘
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in super::super) enum ModelState {
     /// There is nothing yet.
     Planned,
@@ -59,19 +60,19 @@ pub(in super::super) enum ModelState {
     Evaluated(Box<Evaluation>),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in super::super) struct Calibration {
     pub raw: Stored,
 }
 
 /// A model in the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in super::super) struct Stored {
     pub artifact: Artifact,
     pub committed: Millis,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in super::super) struct Evaluation {
     pub stored: Stored,
     pub predictions: Artifact,

@@ -3,9 +3,10 @@
 use super::super::Millis;
 use super::super::settings::CHECKPOINTS_PER_RUN;
 use crate::run::{Artifact, Goal, Run};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in super::super) struct RunState {
     pub run: Run,
     /// The task that trains it.
@@ -17,7 +18,7 @@ pub(in super::super) struct RunState {
 }
 
 /// A committed checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in super::super) struct Checkpoint {
     pub step: u64,
     pub artifact: Artifact,
@@ -25,7 +26,7 @@ pub(in super::super) struct Checkpoint {
 }
 
 /// A point at which other runs leave this one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in super::super) struct Branch {
     /// The checkpoint that stands there. The first one stays: runs may have started from it.
     pub checkpoint: Option<Checkpoint>,
