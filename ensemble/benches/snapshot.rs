@@ -67,9 +67,7 @@ fn work_through(cluster: &mut Cluster, lease: &ensemble::cluster::LeaseKey, work
         let run = runs[0].run.index;
         for step in [1_000, 2_000] {
             let artifact = artifact(&format!("checkpoint {} {step}", lease().task));
-            cluster
-                .apply(1, Command::CommitCheckpoint { lease: lease(), run, step, artifact, branch: None })
-                .unwrap();
+            cluster.apply(1, Command::CommitCheckpoint { lease: lease(), run, step, artifact, branch: None }).unwrap();
         }
         let artifact = artifact(&format!("model {}", lease().task));
         let model = Command::CommitModel { lease: lease(), run, kind: ModelKind::Final, artifact, batch_norm: true };
