@@ -1,6 +1,9 @@
 //! The command line as a whole.
 
-use crate::commands::{cancel, completions, export, get, logs, predict, report, run, schema, up, validate};
+use crate::commands::{
+    backup, cancel, collect, completions, drain, export, get, logs, pin, predict, reinstate, report, restore, run,
+    schema, share, unpin, up, validate,
+};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
@@ -32,6 +35,14 @@ enum Command {
     Report(report::Args),
     Export(export::Args),
     Predict(predict::Args),
+    Drain(drain::Args),
+    Reinstate(reinstate::Args),
+    Share(share::Args),
+    Pin(pin::Args),
+    Unpin(unpin::Args),
+    Collect(collect::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     Completions(completions::Args),
 }
 
@@ -52,6 +63,14 @@ impl Arguments {
             Command::Report(args) => report::execute(args).await,
             Command::Export(args) => export::execute(args).await,
             Command::Predict(args) => predict::execute(args).await,
+            Command::Drain(args) => drain::execute(args).await,
+            Command::Reinstate(args) => reinstate::execute(args).await,
+            Command::Share(args) => share::execute(args).await,
+            Command::Pin(args) => pin::execute(args).await,
+            Command::Unpin(args) => unpin::execute(args).await,
+            Command::Collect(args) => collect::execute(args).await,
+            Command::Backup(args) => backup::execute(args).await,
+            Command::Restore(args) => restore::execute(&args),
             Command::Completions(args) => completions::execute(&args),
         }
     }

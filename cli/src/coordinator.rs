@@ -1,6 +1,7 @@
 //! The way to the coordinator: where it is, the clients of its services, and its answers in words.
 
 use anyhow::{Context, Result, anyhow, bail};
+use proto::v1::admin_client::AdminClient;
 use proto::v1::artifacts_client::ArtifactsClient;
 use proto::v1::jobs_client::JobsClient;
 use proto::v1::predictions_client::PredictionsClient;
@@ -67,6 +68,11 @@ impl Coordinator {
     /// The client for submitting, watching and listing.
     pub fn jobs(&self) -> JobsClient<Channel> {
         JobsClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// The client for what operators do.
+    pub fn admin(&self) -> AdminClient<Channel> {
+        AdminClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     /// The client for artifacts' bytes.

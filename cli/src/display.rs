@@ -5,4 +5,5 @@ pub mod image;
 pub mod list;
 pub mod progress;
 pub mod report;
+pub mod size;
 pub mod time;

@@ -10,6 +10,7 @@ mod follow;
 mod job_file;
 mod local;
 mod output;
+mod patience;
 mod pictures;
 
 use clap::Parser;

@@ -43,6 +43,12 @@ pub struct Job {
     pub submitted_ms: u64,
     pub ended_ms: Option<u64>,
     pub served: bool,
+    pub namespace: String,
+    pub priority: u32,
+    /// Members that failed for good while the job went on with the others.
+    pub members_lost: u32,
+    /// The task whose failure ended the job.
+    pub failed_task: Option<String>,
 }
 
 impl From<v1::Job> for Job {
@@ -58,6 +64,10 @@ impl From<v1::Job> for Job {
             submitted_ms: job.submitted_ms,
             ended_ms: (job.ended_ms > 0).then_some(job.ended_ms),
             served: job.served,
+            namespace: job.namespace,
+            priority: job.priority,
+            members_lost: job.members_lost,
+            failed_task: (!job.failed_task.is_empty()).then_some(job.failed_task),
         }
     }
 }
@@ -108,6 +118,10 @@ impl From<v1::Scores> for Scores {
 pub struct Worker {
     pub id: String,
     pub connected: bool,
+    /// `connected`, `unknown` or `gone`.
+    pub state: String,
+    /// `active`, `draining`, `drained` or `set_aside`.
+    pub standing: String,
     pub last_heartbeat_ms: u64,
     pub slots: Vec<Slot>,
 }
@@ -129,6 +143,8 @@ impl From<v1::Worker> for Worker {
         Self {
             id: worker.id,
             connected: worker.connected,
+            state: worker.state,
+            standing: worker.standing,
             last_heartbeat_ms: worker.last_heartbeat_ms,
             slots: worker.slots.into_iter().map(slot).collect(),
         }
@@ -152,6 +168,49 @@ impl From<v1::Checkpoint> for Checkpoint {
         let v1::Checkpoint { run, kind, step, digest, bytes, committed_ms } = checkpoint;
         let step = (kind == "checkpoint").then_some(step);
         Self { run, kind, step, digest, bytes, committed_ms }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub struct Share {
+    pub namespace: String,
+    pub weight: u32,
+    pub slots_busy: u32,
+}
+
+impl From<v1::Share> for Share {
+    fn from(share: v1::Share) -> Self {
+        let v1::Share { namespace, weight, slots_busy } = share;
+        Self { namespace, weight, slots_busy }
+    }
+}
+
+/// What a collection of garbage removed, or would have.
+#[derive(Debug, Serialize)]
+pub struct Collected {
+    pub removed: Vec<RemovedArtifact>,
+    pub removed_bytes: u64,
+    pub kept_bytes: u64,
+    /// Why nothing was removed.
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct RemovedArtifact {
+    pub digest: String,
+    pub bytes: u64,
+}
+
+impl From<v1::CollectGarbageReply> for Collected {
+    fn from(reply: v1::CollectGarbageReply) -> Self {
+        let removed =
+            |artifact: v1::RemovedArtifact| RemovedArtifact { digest: artifact.digest, bytes: artifact.bytes };
+        Self {
+            removed: reply.removed.into_iter().map(removed).collect(),
+            removed_bytes: reply.removed_bytes,
+            kept_bytes: reply.kept_bytes,
+            reason: (!reply.reason.is_empty()).then_some(reply.reason),
+        }
     }
 }
 

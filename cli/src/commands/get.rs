@@ -2,6 +2,7 @@
 
 use crate::coordinator::{self, Address, Coordinator};
 use crate::display::list::{list, or_dash};
+use crate::display::size;
 use crate::display::time::{age, now_ms};
 use crate::output::{self, Output, print_json, print_line};
 use anyhow::Result;
@@ -79,10 +80,13 @@ async fn checkpoints(coordinator: &Coordinator, job: String) -> Result<Vec<outpu
 
 fn jobs_table(jobs: &[output::Job], now: u64) -> String {
     let row = |job: &output::Job| {
-        let members = format!("{} of {}", job.members_ready, job.members_total);
+        let lost = if job.members_lost > 0 { format!(", {} lost", job.members_lost) } else { String::new() };
+        let members = format!("{} of {}{lost}", job.members_ready, job.members_total);
         let served = if job.served { "yes" } else { "no" };
         vec![
             job.id.clone(),
+            or_dash(&job.namespace),
+            job.priority.to_string(),
             job.phase.clone(),
             members,
             served.into(),
@@ -90,7 +94,10 @@ fn jobs_table(jobs: &[output::Job], now: u64) -> String {
             or_dash(&job.detail),
         ]
     };
-    list(&["JOB", "PHASE", "MEMBERS READY", "SERVED", "AGE", "DETAIL"], jobs.iter().map(row).collect())
+    list(
+        &["JOB", "NAMESPACE", "PRIORITY", "PHASE", "MEMBERS READY", "SERVED", "AGE", "DETAIL"],
+        jobs.iter().map(row).collect(),
+    )
 }
 
 fn members_table(members: &[output::Member], _: u64) -> String {
@@ -115,9 +122,10 @@ fn members_table(members: &[output::Member], _: u64) -> String {
 fn workers_table(workers: &[output::Worker], now: u64) -> String {
     let mut rows = Vec::new();
     for worker in workers {
-        let state = if worker.connected { "connected" } else { "gone" };
+        let standing = worker.standing.replace('_', " ");
         let row = |[index, device, task]: [String; 3]| {
-            vec![worker.id.clone(), state.into(), age(worker.last_heartbeat_ms, now), index, device, task]
+            let heartbeat = age(worker.last_heartbeat_ms, now);
+            vec![worker.id.clone(), worker.state.clone(), standing.clone(), heartbeat, index, device, task]
         };
         if worker.slots.is_empty() {
             rows.push(row(["-", "-", "-"].map(String::from)));
@@ -127,7 +135,7 @@ fn workers_table(workers: &[output::Worker], now: u64) -> String {
         };
         rows.extend(worker.slots.iter().map(slot).map(row));
     }
-    list(&["WORKER", "STATE", "HEARTBEAT", "SLOT", "DEVICE", "TASK"], rows)
+    list(&["WORKER", "STATE", "STANDING", "HEARTBEAT", "SLOT", "DEVICE", "TASK"], rows)
 }
 
 fn checkpoints_table(checkpoints: &[output::Checkpoint], now: u64) -> String {
@@ -136,7 +144,7 @@ fn checkpoints_table(checkpoints: &[output::Checkpoint], now: u64) -> String {
             checkpoint.run.clone(),
             checkpoint.kind.clone(),
             checkpoint.step.map_or("-".into(), |step| step.to_string()),
-            format!("{:.1} MB", checkpoint.bytes as f64 / 1e6),
+            size::bytes(checkpoint.bytes),
             age(checkpoint.committed_ms, now),
             short(Some(&checkpoint.digest)),
         ]

@@ -33,11 +33,14 @@ pub async fn execute(args: Args) -> Result<()> {
     let job = job_file::read(&args.file, &args.overrides)?;
     let coordinator = Coordinator::find(&args.address).await?;
     let mut signals = Signals::listen()?;
-    let id = follow::submit(&coordinator, &job).await?;
+    let notes = Notes::new();
+    let id = tokio::select! {
+        id = follow::submit(&coordinator, &job, &notes) => id?,
+        () = signals.next() => return Err(Interrupted.into()),
+    };
     if args.detach {
         return print_line(&id);
     }
-    let notes = Notes::new();
     notes.say(&format!("job {id}"));
     tokio::select! {
         outcome = follow::to_its_end(&coordinator, &id, &notes) => outcome?,

@@ -5,11 +5,11 @@ use crate::coordinator::Coordinator;
 use crate::display::answers::{Layout, answers};
 use crate::display::progress::Notes;
 use crate::exit::{Interrupted, Usage};
-use crate::local::{Cluster, Ended, Folder, Settings, Signals};
+use crate::local::{Cluster, Folder, Settings, Signals};
 use crate::output::print_line;
 use crate::pictures::{self, Pictures};
 use crate::{follow, job_file};
-use anyhow::{Result, bail};
+use anyhow::Result;
 use ensemble::job::{Job, Override};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -17,7 +17,8 @@ use std::path::PathBuf;
 /// Start a coordinator and workers on this machine, until Ctrl-C.
 ///
 /// They listen on free loopback ports. Commands started in the same folder find them by themselves. State and logs stay
-/// in the data directory; with the same one, unfinished jobs go on where they were.
+/// in the data directory; with the same one, unfinished jobs go on where they were. A process that crashes is started
+/// again, a few times in a row at most.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// How many workers. They share the cores evenly.
@@ -73,12 +74,9 @@ async fn session(cluster: &mut Cluster, args: &Args, jobs: &[Job]) -> Result<()>
     let work = async {
         if jobs.is_empty() { std::future::pending().await } else { all(&endpoint, jobs, args.predict, &notes).await }
     };
-    let mut work = std::pin::pin!(work);
-    loop {
-        tokio::select! {
-            outcome = &mut work => return outcome,
-            ended = cluster.next_end() => bury(&ended?, cluster, &notes)?,
-        }
+    tokio::select! {
+        outcome = work => outcome,
+        end = cluster.watch(&notes) => Err(end),
     }
 }
 
@@ -96,19 +94,10 @@ fn greeting(endpoint: &str, args: &Args) -> String {
     }
 }
 
-/// A dead worker's tasks go to the others. Without a coordinator, or without any worker, nothing can go on.
-fn bury(ended: &Ended, cluster: &Cluster, notes: &Notes) -> Result<()> {
-    if !cluster.can_work() {
-        bail!("{}", ended.obituary());
-    }
-    notes.say(&format!("warning: {}\nthe other workers take over its tasks", ended.obituary()));
-    Ok(())
-}
-
 async fn all(endpoint: &str, jobs: &[Job], predict: Option<usize>, notes: &Notes) -> Result<()> {
     let coordinator = Coordinator::connect(endpoint).await?;
     for job in jobs {
-        let id = follow::submit(&coordinator, job).await?;
+        let id = follow::submit(&coordinator, job, notes).await?;
         notes.say(&format!("job {id}"));
         follow::to_its_end(&coordinator, &id, notes).await?;
         follow::print_report(&coordinator, &id).await?;

@@ -83,7 +83,13 @@ fn rest(status: &JobStatus) -> String {
     if status.evaluations_open > 0 {
         parts.push(format!("{} open", counted(status.evaluations_open as usize, "evaluation")));
     }
+    parts.extend(detail(status).map(str::to_owned));
     parts.join(" · ")
+}
+
+/// What the job waits for, or what has become of its members, if there is something to say.
+fn detail(status: &JobStatus) -> Option<&str> {
+    status.job.as_ref().map(|job| job.detail.as_str()).filter(|detail| !detail.is_empty())
 }
 
 fn counted(number: usize, thing: &str) -> String {

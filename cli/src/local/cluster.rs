@@ -1,9 +1,13 @@
-//! The cluster's life: its processes start in order, are watched, and stop in order.
+//! The cluster's life: its processes start in order, are kept alive, and stop in order.
 
+use super::child::Child;
 use super::folder::Folder;
-use super::process::{Ended, Process};
-use anyhow::{Context, Result};
-use futures_util::future::{join_all, select_all};
+use super::process::Process;
+use crate::display::progress::Notes;
+use anyhow::{Context, Error, Result, anyhow};
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,11 +26,11 @@ pub struct Settings {
     pub devices: Vec<String>,
 }
 
-/// The processes that are alive.
+/// The processes of the cluster.
 pub struct Cluster {
     folder: Folder,
-    coordinator: Option<Process>,
-    workers: Vec<Process>,
+    coordinator: Option<Child>,
+    workers: Vec<Child>,
 }
 
 impl Cluster {
@@ -45,7 +49,7 @@ impl Cluster {
             self.start_worker(index, &endpoint, settings)?;
         }
         for worker in &mut self.workers {
-            worker.ready("joined").await?;
+            worker.ready().await?;
         }
         self.folder.write_endpoint(&endpoint)?;
         Ok(endpoint)
@@ -54,10 +58,15 @@ impl Cluster {
     async fn start_coordinator(&mut self) -> Result<String> {
         let data_dir = self.folder.of_process(COORDINATOR);
         let arguments = ["--listen".into(), "127.0.0.1:0".into(), "--data-dir".into(), text(data_dir)];
-        let process =
-            Process::start(COORDINATOR, &sibling("tutti-coordinator")?, &arguments, self.folder.log(COORDINATOR))?;
-        let url = self.coordinator.insert(process).ready("listening on ").await?;
-        Ok(url.trim_start_matches("http://").to_owned())
+        let (program, log) = (sibling("tutti-coordinator")?, self.folder.log(COORDINATOR));
+        let child = Child::new(COORDINATOR, program, arguments.into(), "listening on ", log)?;
+        let coordinator = self.coordinator.insert(child);
+        coordinator.launch()?;
+        let url = coordinator.ready().await?;
+        let endpoint = url.trim_start_matches("http://").to_owned();
+        // Where it was is where the workers and everybody else will look for it when it is started again.
+        coordinator.set_argument("--listen", &endpoint);
+        Ok(endpoint)
     }
 
     fn start_worker(&mut self, index: usize, endpoint: &str, settings: &Settings) -> Result<()> {
@@ -70,28 +79,29 @@ impl Cluster {
             ("--devices", device.clone()),
             ("--threads-per-slot", threads_per_worker(settings.workers).to_string()),
         ];
-        let arguments: Vec<_> = options.into_iter().flat_map(|(option, value)| [option.to_owned(), value]).collect();
+        let arguments = options.into_iter().flat_map(|(option, value)| [option.to_owned(), value]).collect();
         let log = self.folder.log(&name);
-        self.workers.push(Process::start(&name, &sibling("tutti-worker")?, &arguments, log)?);
+        let mut worker = Child::new(&name, sibling("tutti-worker")?, arguments, "joined", log)?;
+        worker.launch()?;
+        self.workers.push(worker);
         Ok(())
     }
 
-    /// Waits until a process has ended, and forgets it.
-    ///
-    /// # Errors
-    /// The system does not tell, or nothing is left that could end.
-    pub async fn next_end(&mut self) -> Result<Ended> {
-        let waiting: Vec<_> =
-            self.coordinator.iter_mut().chain(&mut self.workers).map(|process| Box::pin(process.ended())).collect();
-        let ended = select_all(waiting).await.0?;
-        self.coordinator.take_if(|process| process.name == ended.name);
-        self.workers.retain(|process| process.name != ended.name);
-        Ok(ended)
-    }
-
-    /// Whether tasks can still be worked on.
-    pub fn can_work(&self) -> bool {
-        self.coordinator.is_some() && !self.workers.is_empty()
+    /// Starts processes again that crash, for as long as there is a coordinator and a worker; then says what has become
+    /// of them. The tasks of a worker that is given up go to the others.
+    pub async fn watch(&mut self, notes: &Notes) -> Error {
+        let Some(coordinator) = &mut self.coordinator else { return anyhow!("there is no coordinator") };
+        let mut coordinator = Box::pin(coordinator.keep(notes));
+        let mut workers: FuturesUnordered<_> = self.workers.iter_mut().map(|worker| worker.keep(notes)).collect();
+        loop {
+            tokio::select! {
+                end = &mut coordinator => return end,
+                Some(end) = workers.next() => match workers.is_empty() {
+                    true => return end,
+                    false => notes.say(&format!("warning: {end:#}\nthe other workers take over its tasks")),
+                },
+            }
+        }
     }
 
     /// Stops the workers, then the coordinator that they report to. What does not stop in time is killed.
@@ -109,16 +119,17 @@ impl Cluster {
     }
 }
 
-async fn stop(processes: &mut [Process], timeout: Duration) {
-    processes.iter().for_each(Process::terminate);
-    if tokio::time::timeout(timeout, all_ended(processes)).await.is_err() {
-        processes.iter().for_each(Process::kill);
-        all_ended(processes).await;
+async fn stop(children: &mut [Child], timeout: Duration) {
+    let mut processes: Vec<_> = children.iter_mut().filter_map(Child::process).collect();
+    processes.iter().for_each(|process| process.terminate());
+    if tokio::time::timeout(timeout, all_ended(&mut processes)).await.is_err() {
+        processes.iter().for_each(|process| process.kill());
+        all_ended(&mut processes).await;
     }
 }
 
-async fn all_ended(processes: &mut [Process]) {
-    join_all(processes.iter_mut().map(Process::ended)).await;
+async fn all_ended(processes: &mut [&mut Process]) {
+    join_all(processes.iter_mut().map(|process| process.ended())).await;
 }
 
 /// The cores are shared evenly; a worker has at least one.
@@ -128,7 +139,10 @@ fn threads_per_worker(workers: NonZeroUsize) -> usize {
 }
 
 /// All programs lie in one folder.
-fn sibling(name: &str) -> Result<PathBuf> {
+///
+/// # Errors
+/// This program's own place cannot be found.
+pub fn sibling(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().context("cannot find this program's own folder")?;
     Ok(own.with_file_name(name))
 }

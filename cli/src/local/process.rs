@@ -32,13 +32,14 @@ pub struct Ended {
 }
 
 impl Process {
-    /// Starts a program, its log in plain text. It gets a process group of its own, so that a Ctrl-C at the terminal
+    /// Starts a program, what it says in plain text at the end of its log. It gets a process group of its own, so that a Ctrl-C at the terminal
     /// reaches this process alone, which then stops its children in order.
     ///
     /// # Errors
     /// The program or its log cannot be opened.
     pub fn start(name: &str, program: &Path, arguments: &[String], log: PathBuf) -> Result<Self> {
-        let sink = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let sink = File::options().create(true).append(true).open(&log);
+        let sink = sink.with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = Command::new(program);
         command
             .args(arguments)
@@ -106,6 +107,11 @@ impl Process {
 }
 
 impl Ended {
+    /// Whether it was asked to stop, rather than crashed.
+    pub fn was_stopped(&self) -> bool {
+        self.status.success()
+    }
+
     /// How it ended, where its log is, and what it said last.
     pub fn obituary(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();

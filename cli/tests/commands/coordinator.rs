@@ -2,6 +2,7 @@
 
 use ensemble::metrics::Scores;
 use ensemble::report::{Report, ReportRow};
+use proto::v1::admin_server::{Admin, AdminServer};
 use proto::v1::artifacts_server::{Artifacts, ArtifactsServer};
 use proto::v1::jobs_server::{Jobs, JobsServer};
 use proto::v1::predictions_server::{Predictions, PredictionsServer};
@@ -30,6 +31,15 @@ impl Asked {
     }
 }
 
+/// What is not well with the coordinator or its job.
+#[derive(Clone, Copy, Default)]
+pub struct Trouble {
+    /// How many times it is away when somebody submits, and as many times when somebody watches.
+    pub away: u32,
+    /// The job fails.
+    pub fails: bool,
+}
+
 /// A coordinator that serves until the test ends.
 pub struct Fake {
     pub address: SocketAddr,
@@ -39,12 +49,24 @@ pub struct Fake {
 
 impl Fake {
     pub fn start() -> Self {
+        Self::in_trouble(Trouble::default())
+    }
+
+    pub fn in_trouble(trouble: Trouble) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Asked::default();
-        let answers = Answers { asked: asked.clone(), predictions_refused: Arc::new(Mutex::new(2)) };
+        let away = |times| Arc::new(Mutex::new(times));
+        let answers = Answers {
+            asked: asked.clone(),
+            predictions_refused: away(2),
+            submits_refused: away(trouble.away),
+            watches_cut: away(trouble.away),
+            fails: trouble.fails,
+        };
         let serve = tonic::transport::Server::builder()
+            .add_service(AdminServer::new(answers.clone()))
             .add_service(JobsServer::new(answers.clone()))
             .add_service(ArtifactsServer::new(answers.clone()))
             .add_service(PredictionsServer::new(answers))
@@ -81,6 +103,21 @@ struct Answers {
     asked: Asked,
     /// Models are still being loaded when the first questions come.
     predictions_refused: Arc<Mutex<u32>>,
+    submits_refused: Arc<Mutex<u32>>,
+    watches_cut: Arc<Mutex<u32>>,
+    fails: bool,
+}
+
+/// Whether it is refused once more.
+fn refused(times: &Mutex<u32>) -> bool {
+    let mut times = times.lock().unwrap();
+    let refused = *times > 0;
+    *times = times.saturating_sub(1);
+    refused
+}
+
+fn away() -> Status {
+    Status::unavailable("the coordinator is stopping; try again when it is back")
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -109,7 +146,10 @@ fn job(phase: JobPhase) -> Job {
         submitted_ms: 1_770_000_000_000,
         ended_ms: if phase == JobPhase::Running { 0 } else { 1_770_000_060_000 },
         served: true,
-        ..Job::default()
+        namespace: "default".into(),
+        priority: 50,
+        members_lost: 0,
+        failed_task: String::new(),
     }
 }
 
@@ -140,6 +180,13 @@ impl Jobs for Answers {
 
     async fn submit(&self, request: Request<SubmitRequest>) -> Answer<SubmitReply> {
         let SubmitRequest { idempotency_key, job_json } = request.into_inner();
+        if refused(&self.submits_refused) {
+            self.asked.note(format!("refused {idempotency_key}"));
+            return Err(away());
+        }
+        if self.asked.0.lock().unwrap().iter().any(|asked| asked.starts_with("refused")) {
+            self.asked.note(format!("accepted {idempotency_key}"));
+        }
         let job =
             ensemble::job::Job::from_json(&job_json).map_err(|error| Status::invalid_argument(error.to_string()))?;
         self.asked.note(format!("submit key of {} with data in {}", idempotency_key.len(), job.data.path));
@@ -179,9 +226,16 @@ impl Jobs for Answers {
             connected: true,
             slots,
             last_heartbeat_ms: 1_770_000_059_000,
+            state: "connected".into(),
+            standing: "draining".into(),
+        };
+        let gone = Worker {
+            id: "worker-2".into(),
+            last_heartbeat_ms: 1_770_000_009_000,
+            state: "gone".into(),
+            standing: "active".into(),
             ..Worker::default()
         };
-        let gone = Worker { id: "worker-2".into(), last_heartbeat_ms: 1_770_000_009_000, ..Worker::default() };
         Ok(Response::new(ListWorkersReply { workers: vec![worker, gone] }))
     }
 
@@ -208,15 +262,30 @@ impl Jobs for Answers {
             progress: None,
         };
         let status = |phase, state| JobStatus { job: Some(job(phase)), runs: vec![run(state)], evaluations_open: 0 };
+        if refused(&self.watches_cut) {
+            let cut: Vec<Result<_, Status>> = vec![Ok(status(JobPhase::Running, "training")), Err(away())];
+            return Ok(Response::new(Box::pin(tokio_stream::iter(cut))));
+        }
+        if self.fails {
+            let mut failed = status(JobPhase::Failed, "failed");
+            let job = failed.job.as_mut().unwrap();
+            (job.detail, job.failed_task) = ("out of memory, 3 of 2 restarts".into(), "digits-1/train/0".into());
+            return stream(vec![failed]);
+        }
         stream(vec![status(JobPhase::Running, "training"), status(JobPhase::Done, "done")])
     }
 
     async fn logs(&self, request: Request<LogsRequest>) -> Answer<Self::LogsStream> {
+        let request = request.into_inner();
         let line = LogLine {
             time_ms: 1_770_000_000_000,
             task: "digits-1/train/0".into(),
             worker: "worker-1".into(),
-            text: if request.into_inner().follow { "followed".into() } else { "epoch 1".into() },
+            text: match (request.follow, request.tail, request.task.as_str()) {
+                (true, ..) => "followed".into(),
+                (false, 0, "") => "epoch 1".into(),
+                (false, tail, task) => format!("the last {tail} of {task}"),
+            },
         };
         stream(vec![line])
     }
@@ -271,5 +340,56 @@ impl Predictions for Answers {
         let rows = inputs.data.chunks((inputs.shape[1] * inputs.shape[2] * inputs.shape[3]) as usize);
         let predictions = rows.map(|row| prediction(&row[0])).collect();
         Ok(Response::new(PredictReply { predictions, members_answered: 2, members_total: 2 }))
+    }
+}
+
+#[tonic::async_trait]
+impl Admin for Answers {
+    type BackupStream = Answering<Chunk>;
+
+    async fn drain_worker(&self, request: Request<DrainWorkerRequest>) -> Answer<DrainWorkerReply> {
+        self.asked.note(format!("drain {}", request.into_inner().worker));
+        Ok(Response::new(DrainWorkerReply {}))
+    }
+
+    async fn reinstate_worker(&self, request: Request<ReinstateWorkerRequest>) -> Answer<ReinstateWorkerReply> {
+        self.asked.note(format!("reinstate {}", request.into_inner().worker));
+        Ok(Response::new(ReinstateWorkerReply {}))
+    }
+
+    async fn set_share(&self, request: Request<SetShareRequest>) -> Answer<SetShareReply> {
+        let SetShareRequest { namespace, weight } = request.into_inner();
+        self.asked.note(format!("share {namespace} {weight}"));
+        Ok(Response::new(SetShareReply {}))
+    }
+
+    async fn list_shares(&self, _: Request<ListSharesRequest>) -> Answer<ListSharesReply> {
+        let share = Share { namespace: "vision".into(), weight: 3, slots_busy: 2 };
+        Ok(Response::new(ListSharesReply { shares: vec![share] }))
+    }
+
+    async fn pin(&self, request: Request<PinRequest>) -> Answer<PinReply> {
+        self.asked.note(format!("pin {}", request.into_inner().digest));
+        Ok(Response::new(PinReply {}))
+    }
+
+    async fn unpin(&self, request: Request<UnpinRequest>) -> Answer<UnpinReply> {
+        self.asked.note(format!("unpin {}", request.into_inner().digest));
+        Ok(Response::new(UnpinReply {}))
+    }
+
+    async fn list_pins(&self, _: Request<ListPinsRequest>) -> Answer<ListPinsReply> {
+        Ok(Response::new(ListPinsReply { digests: vec![digest()] }))
+    }
+
+    async fn collect_garbage(&self, request: Request<CollectGarbageRequest>) -> Answer<CollectGarbageReply> {
+        self.asked.note(format!("collect, dry run {}", request.into_inner().dry_run));
+        let removed = vec![RemovedArtifact { digest: digest(), bytes: 4096 }];
+        let reason = String::new();
+        Ok(Response::new(CollectGarbageReply { removed, removed_bytes: 4096, kept_bytes: 21_300_000, reason }))
+    }
+
+    async fn backup(&self, _: Request<BackupRequest>) -> Answer<Self::BackupStream> {
+        stream(model().chunks(16).map(|part| Chunk { data: part.to_vec().into() }).collect())
     }
 }

@@ -3,6 +3,7 @@
 
 mod coordinator;
 mod files;
+mod operators;
 mod output;
 mod up;
 

@@ -31,6 +31,8 @@ fn json_is_what_the_document_says() {
     check(&fake, "tutti get members JOB", &["get", "members", JOB, "--output", "json"]);
     check(&fake, "tutti get workers", &["get", "workers", "-o", "json"]);
     check(&fake, "tutti get checkpoints JOB", &["get", "--output", "json", "checkpoints", JOB]);
+    check(&fake, "tutti share", &["share", "--output", "json"]);
+    check(&fake, "tutti collect", &["collect", "--output", "json"]);
     check(&fake, "tutti report JOB", &["report", JOB, "--output", "json"]);
     let picture = images.path().to_str().unwrap();
     check(&fake, "tutti predict JOB", &["predict", JOB, "--images", picture, "--pick", "1", "--output", "json"]);
@@ -42,10 +44,14 @@ fn tables_show_the_same() {
     let fake = Fake::start();
     let jobs = stdout(&fake.run(&["get", "jobs"]));
     let [header, row] = jobs.lines().collect::<Vec<_>>()[..] else { panic!("{jobs}") };
-    assert!(header.starts_with("JOB       PHASE  MEMBERS READY  SERVED  AGE"), "{header}");
-    assert!(row.starts_with("digits-1  done   2 of 2         yes     "), "{row}");
+    assert!(header.starts_with("JOB       NAMESPACE  PRIORITY  PHASE  MEMBERS READY  SERVED  AGE"), "{header}");
+    assert!(row.starts_with("digits-1  default    50        done   2 of 2         yes     "), "{row}");
     let workers = stdout(&fake.run(&["get", "workers"]));
-    assert!(workers.contains("idle") && workers.contains("worker-2  gone"), "{workers}");
+    assert!(workers.contains("connected  draining") && workers.contains("idle"), "{workers}");
+    assert!(workers.contains("worker-2  gone       active"), "{workers}");
+    assert!(stdout(&fake.run(&["share"])).contains("vision     3       2"));
+    let garbage = stdout(&fake.run(&["collect", "--dry-run"]));
+    assert!(garbage.ends_with("4.1 kB to be removed, 21.3 MB kept\n") && garbage.contains(&digest()), "{garbage}");
     assert!(stdout(&fake.run(&["get", "members", JOB])).contains("87.50 %"));
     assert!(stdout(&fake.run(&["get", "checkpoints", JOB])).contains(&digest()[..12]));
     assert!(stdout(&fake.run(&["report", JOB])).contains("ensemble of 2"));

@@ -146,22 +146,63 @@ fn a_program_that_cannot_start_is_named_with_its_last_words() {
     assert_fails(&stage.command().output().unwrap(), 1, &["cannot start", "tutti-coordinator", "`make build`"]);
 }
 
+/// Kills the children that run a script.
+fn kill(stage: &Stage, script: &str) {
+    let runs = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().contains(script);
+    stage.children().into_iter().filter(runs).for_each(|pid| signal(pid, "KILL"));
+}
+
 #[test]
-fn a_dead_worker_is_announced_and_the_last_one_ends_it() {
-    let stage = Stage::obedient();
+fn whoever_crashes_is_started_again_where_it_was() {
+    let listens = "echo \"listening on http://127.0.0.1:7\"; echo \"$*\" >>\"$0.arguments\"";
+    let stage = Stage::new(&[OBEDIENT, listens, WAIT], &[OBEDIENT, WORKER_READY, WAIT]);
     let mut up = stage.up();
-    let workers = stage
-        .children()
-        .into_iter()
-        .filter(|pid| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap().contains("tutti-worker"));
-    for pid in workers.collect::<Vec<_>>() {
-        signal(pid, "KILL");
+    for (script, backs) in [("tutti-coordinator", 1), ("tutti-worker", 2)] {
+        kill(&stage, script);
+        let mut said = String::new();
+        for _ in 0..backs {
+            while !said.ends_with("is back\n") {
+                up.messages.read_line(&mut said).unwrap();
+            }
+            said.push(' ');
+        }
+        assert!(said.contains("signal: 9") && said.contains("is started again"), "{said}");
+        assert_eq!(stage.children().len(), 3);
     }
+    let starts = fs::read_to_string(stage.path("tutti-coordinator.arguments")).unwrap();
+    let starts: Vec<_> = starts.lines().collect();
+    assert!(starts[0].contains("127.0.0.1:0 ") && starts[1].contains("127.0.0.1:7 "), "{starts:?}");
+    up.signal("TERM");
+    assert!(up.child.wait().unwrap().success());
+    assert!(stage.children().is_empty());
+}
+
+#[test]
+fn whoever_does_not_stay_is_given_up() {
+    // Ends at once when it is started for the second time.
+    let fragile = "[ -e \"$0.started\" ] && { echo 'no memory' >&2; exit 4; }; touch \"$0.started\"";
+    let stage = Stage::new(&[OBEDIENT, fragile, COORDINATOR_READY, WAIT], &[OBEDIENT, WORKER_READY, WAIT]);
+    let mut up = stage.up();
+    kill(&stage, "tutti-coordinator");
     assert_eq!(up.child.wait().unwrap().code(), Some(1));
     let mut messages = String::new();
     std::io::Read::read_to_string(&mut up.messages, &mut messages).unwrap();
+    assert!(messages.contains("error: coordinator ended (exit status: 4)"), "{messages}");
+    assert!(messages.contains("no memory") && messages.contains("6 times in a row and is given up"), "{messages}");
+    assert!(stage.children().is_empty());
+}
+
+#[test]
+fn a_worker_that_is_asked_to_stop_is_not_started_again() {
+    let stage = Stage::obedient();
+    let mut up = stage.up();
+    let workers = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap().contains("tutti-worker");
+    stage.children().into_iter().filter(workers).for_each(|pid| signal(pid, "TERM"));
+    assert_eq!(up.child.wait().unwrap().code(), Some(1), "without a worker nothing can go on");
+    let mut messages = String::new();
+    std::io::Read::read_to_string(&mut up.messages, &mut messages).unwrap();
     assert!(messages.contains("the other workers take over its tasks"), "{messages}");
-    assert!(messages.contains("error: worker-") && messages.contains("signal: 9"), "{messages}");
+    assert!(messages.contains("error: worker-") && messages.contains("exit status: 0"), "{messages}");
     assert!(stage.children().is_empty());
 }
 

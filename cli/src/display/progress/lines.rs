@@ -1,6 +1,6 @@
 //! Progress for logs: a line when something has happened that is worth one.
 
-use super::{figures, last_words, rest, validation};
+use super::{detail, figures, last_words, rest, validation};
 use proto::v1::{JobStatus, Progress, RunProgress};
 use std::collections::HashMap;
 
@@ -9,6 +9,7 @@ use std::collections::HashMap;
 pub struct Lines {
     runs: HashMap<String, Said>,
     members_ready: u32,
+    detail: String,
 }
 
 #[derive(Clone, Default, PartialEq)]
@@ -24,7 +25,9 @@ impl Lines {
         let width = status.runs.iter().map(|run| run.run.len()).max().unwrap_or(0);
         let mut lines: Vec<_> = status.runs.iter().filter_map(|run| self.run(run, width)).collect();
         let ready = status.job.as_ref().map_or(0, |job| job.members_ready);
-        if ready != std::mem::replace(&mut self.members_ready, ready) {
+        let detail = detail(status).unwrap_or_default().to_owned();
+        let known = (std::mem::replace(&mut self.members_ready, ready), std::mem::replace(&mut self.detail, detail));
+        if known != (self.members_ready, self.detail.clone()) {
             lines.push(rest(status));
         }
         lines
@@ -79,6 +82,12 @@ mod tests {
         JobStatus { job: Some(job), runs: vec![run], evaluations_open: 2 }
     }
 
+    fn waiting_for(what: &str) -> JobStatus {
+        let mut status = status("done", 2, 1000, 1);
+        status.job.as_mut().into_iter().for_each(|job| job.detail = what.into());
+        status
+    }
+
     #[test]
     fn a_line_for_each_beginning_epoch_and_end() {
         let mut lines = Lines::default();
@@ -93,6 +102,8 @@ mod tests {
             status("training", 2, 400, 0),
             status("done", 2, 1000, 1),
             status("done", 2, 1000, 1),
+            waiting_for("waits for a worker"),
+            waiting_for("waits for a worker"),
         ];
         let said: Vec<_> = story.iter().flat_map(|status| lines.news(status)).collect();
         let expected = "\
@@ -102,7 +113,8 @@ seed-0  epoch 2 of 5  loss 0.412  acc. 85.3 %  lr 0.0800  62 steps/s  validation
 seed-0  waiting
 seed-0  training on worker-1, attempt 2
 seed-0  done  loss 0.412  validation 91.1 %
-1 of 4 members ready · 2 evaluations open";
+1 of 4 members ready · 2 evaluations open
+1 of 4 members ready · 2 evaluations open · waits for a worker";
         assert_eq!(said.join("\n"), expected);
     }
 }
