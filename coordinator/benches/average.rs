@@ -3,9 +3,10 @@
 //!
 //! `cargo bench --profile release -p coordinator --bench average`
 
+use artifacts::Store;
 use coordinator::averaging::average;
-use coordinator::store::Store;
 use safetensors::tensor::{Dtype, TensorView};
+use std::io::Write;
 use std::time::Instant;
 
 const MODELS: usize = 5;
@@ -15,7 +16,7 @@ const REPEATS: usize = 7;
 
 fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let store = Store::open(folder.path().to_owned())?;
+    let store = Store::open_folder(folder.path().to_owned())?;
     let models = (0..MODELS).map(|seed| model(&store, seed as u32)).collect::<anyhow::Result<Vec<_>>>()?;
     // From here on, the peak is that of averaging.
     std::fs::write("/proc/self/clear_refs", "5")?;
@@ -40,9 +41,9 @@ fn model(store: &Store, seed: u32) -> anyhow::Result<ensemble::run::Artifact> {
     let bytes: Vec<u8> = values.flat_map(f32::to_le_bytes).collect();
     let view = TensorView::new(Dtype::F32, vec![TENSOR_BYTES / 4], &bytes)?;
     let tensors = (0..TENSORS).map(|index| (format!("layer{index:02}.weight"), view.clone()));
-    let mut upload = store.create()?;
-    upload.write(&safetensors::serialize(tensors, None)?)?;
-    Ok(upload.commit()?)
+    let mut draft = store.blocking_draft()?;
+    draft.write_all(&safetensors::serialize(tensors, None)?)?;
+    Ok(draft.commit()?)
 }
 
 /// The most memory that the process has held since the peak was reset.

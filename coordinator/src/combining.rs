@@ -6,4 +6,4 @@ mod score;
 
 pub use file::{Part, Predictions, PredictionsError, read_part};
 pub use report::{PREDICTIONS_BYTES_MAX, ReportError, ReportInput, report};
-pub use score::{score, score_stored};
+pub use score::{ScoreError, score, score_stored};

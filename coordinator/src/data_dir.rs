@@ -56,6 +56,11 @@ impl DataDir {
         self.root.join("artifacts")
     }
 
+    /// The folder for copies of what lies in an object store.
+    pub fn scratch(&self) -> PathBuf {
+        self.root.join("scratch")
+    }
+
     /// The folder of the jobs' logs.
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")

@@ -10,6 +10,7 @@
 
 pub mod averaging;
 pub mod clock;
+pub mod collection;
 pub mod combining;
 pub mod compute;
 pub mod data_dir;
@@ -18,6 +19,7 @@ pub mod effects;
 pub mod journal;
 pub mod listen;
 pub mod logs;
+pub mod patience;
 pub mod progress;
 mod server;
 pub mod services;
@@ -25,7 +27,6 @@ pub mod serving;
 pub mod sessions;
 mod settings;
 mod start;
-pub mod store;
 
 pub use server::ServerError;
 pub use settings::{LeaseTooShort, Settings};
@@ -43,7 +44,9 @@ pub struct Shared {
     /// The one owner of the cluster.
     pub driver: driver::Handle,
     /// The artifacts.
-    pub store: store::Store,
+    pub store: artifacts::Store,
+    /// Who stores or commits which artifact at this moment.
+    pub claims: collection::Claims,
     /// The connected workers.
     pub sessions: sessions::Sessions,
     /// The served ensembles.

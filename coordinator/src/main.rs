@@ -1,6 +1,7 @@
 //! `tutti-coordinator`: flags in, signals out. Everything else is in the library.
 
 use anyhow::Context;
+use artifacts::Location;
 use clap::Parser;
 use clap::builder::BoolishValueParser;
 use coordinator::listen::listen;
@@ -9,6 +10,7 @@ use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -22,6 +24,13 @@ struct Flags {
     /// The folder of the journal, the artifacts and the logs.
     #[arg(long, env = "TUTTI_DATA_DIR", default_value = ".tutti/coordinator")]
     data_dir: PathBuf,
+    /// Where artifacts lie: a folder, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX, with credentials
+    /// and endpoint from the environment (AWS_*, GOOGLE_*, AZURE_*). The data folder's own by default.
+    #[arg(long, env = "TUTTI_ARTIFACTS", value_name = "URL")]
+    artifacts: Option<Location>,
+    /// How long an artifact that nothing refers to is kept, in seconds: longer than any upload takes.
+    #[arg(long, env = "TUTTI_ARTIFACT_AGE_MIN_S", default_value_t = 3_600)]
+    artifact_age_min_s: u64,
     /// How often workers say that they are alive, in milliseconds.
     #[arg(long, env = "TUTTI_HEARTBEAT_MS", default_value_t = 2_000)]
     heartbeat_ms: u64,
@@ -58,6 +67,8 @@ fn start(flags: Flags) -> anyhow::Result<()> {
 
 async fn run(flags: Flags) -> anyhow::Result<()> {
     let mut settings = Settings::new(flags.data_dir);
+    settings.artifacts = flags.artifacts;
+    settings.artifact_age_min = Duration::from_secs(flags.artifact_age_min_s);
     settings.heartbeat_ms = flags.heartbeat_ms;
     settings.cluster.lease_ms = flags.lease_ms;
 

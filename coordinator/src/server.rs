@@ -43,7 +43,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Shared) -> Result<(), S
     };
     let jobs = JobsServer::new(Jobs::new(shared.clone()));
     let workers = WorkersServer::new(Workers::new(shared.clone()));
-    let artifacts = ArtifactsServer::new(Artifacts::new(shared.store.clone()));
+    let artifacts = ArtifactsServer::new(Artifacts::new(shared.store.clone(), shared.claims.clone()));
     let predictions = PredictionsServer::new(Predictions::new(shared.clone()));
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))

@@ -1,13 +1,33 @@
 //! What a coordinator is told at its start.
 
+use artifacts::Location;
 use ensemble::cluster;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long what is stored may be needed although nothing refers to it yet: longer than any upload and any absence of a
+/// worker that is waited for.
+const ARTIFACT_AGE_MIN: Duration = Duration::from_secs(3600);
+
+/// How often garbage is collected.
+const COLLECT_EVERY: Duration = Duration::from_secs(3600);
+
+/// How much of an object store may be at hand in files at once: an average of a hundred models of 600 MB fits.
+const SCRATCH_BYTES_MAX: u64 = 64 << 30;
 
 /// How a coordinator runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where its state lies. One coordinator at a time.
     pub data_dir: PathBuf,
+    /// Where artifacts lie; in the data folder if this says nothing else.
+    pub artifacts: Option<Location>,
+    /// What was stored more recently is no garbage yet.
+    pub artifact_age_min: Duration,
+    /// How often garbage is collected.
+    pub collect_every: Duration,
+    /// How much of an object store may lie in the data folder at once, while it is averaged.
+    pub scratch_bytes_max: u64,
     /// How often workers say that they are alive, in milliseconds.
     pub heartbeat_ms: u64,
     /// How the cluster judges workers and tasks.
@@ -29,7 +49,15 @@ pub struct LeaseTooShort {
 impl Settings {
     /// The defaults, in a folder.
     pub fn new(data_dir: PathBuf) -> Self {
-        Self { data_dir, heartbeat_ms: 2_000, cluster: cluster::Settings::default() }
+        Self {
+            data_dir,
+            artifacts: None,
+            artifact_age_min: ARTIFACT_AGE_MIN,
+            collect_every: COLLECT_EVERY,
+            scratch_bytes_max: SCRATCH_BYTES_MAX,
+            heartbeat_ms: 2_000,
+            cluster: cluster::Settings::default(),
+        }
     }
 
     /// Whether a worker whose heartbeat is late once keeps its leases.

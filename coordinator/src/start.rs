@@ -1,6 +1,7 @@
 //! From a folder to a running coordinator, and from there to its end.
 
 use crate::clock::Clock;
+use crate::collection::Claims;
 use crate::compute::Compute;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::driver::{self, Stopped, replay};
@@ -12,8 +13,8 @@ use crate::server::ServerError;
 use crate::serving::Gateway;
 use crate::sessions::Sessions;
 use crate::settings::{LeaseTooShort, Settings};
-use crate::store::{Store, StoreError};
 use crate::{Shared, server};
+use artifacts::{Location, Scratch, Store, StoreError};
 use ensemble::cluster::{Cluster, Command, LeaveReason};
 use ensemble::view::Phase;
 use std::future::Future;
@@ -82,7 +83,9 @@ impl Coordinator {
     pub async fn open(settings: Settings) -> Result<Self, StartError> {
         settings.check()?;
         let data_dir = DataDir::open(&settings.data_dir)?;
-        let store = Store::open(data_dir.artifacts())?;
+        let location = settings.artifacts.clone().unwrap_or_else(|| Location::Folder(data_dir.artifacts()));
+        let scratch = Scratch::in_folder(data_dir.scratch(), settings.scratch_bytes_max);
+        let store = Store::open(&location, scratch).await?;
         let logs = Logs::open(data_dir.logs())?;
         let mut journal = SqliteJournal::open(&data_dir.journal())?;
         let restored = replay(settings.cluster, &mut journal)?;
@@ -139,11 +142,12 @@ type Assembled = (Shared, Actor, oneshot::Receiver<Result<(), JournalError>>);
 impl Parts {
     fn assemble(self, restored: driver::Restored) -> io::Result<Assembled> {
         let Self { settings, store, logs, journal } = self;
-        let (sessions, compute) = (Sessions::default(), Compute::new());
+        let (sessions, compute, claims) = (Sessions::default(), Compute::new(), Claims::default());
         let gateway = Gateway::start(sessions.clone());
         let actor = |driver: &driver::Handle| Actor {
             driver: driver.clone(),
             store: store.clone(),
+            claims: claims.clone(),
             sessions: sessions.clone(),
             gateway: gateway.clone(),
             logs: logs.clone(),
@@ -154,7 +158,7 @@ impl Parts {
         let (driver, ended) = driver::spawn(restored.cluster, clock, journal, |driver| Box::new(actor(driver)))?;
         let actor = actor(&driver);
         let (settings, progress, stopping) = (Arc::new(settings), ProgressBoard::new(), CancellationToken::new());
-        let shared = Shared { driver, store, sessions, gateway, progress, logs, compute, settings, stopping };
+        let shared = Shared { driver, store, claims, sessions, gateway, progress, logs, compute, settings, stopping };
         Ok((shared, actor, ended))
     }
 }

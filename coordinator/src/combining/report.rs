@@ -1,7 +1,8 @@
 //! The report of a job, from its members' files of predictions.
 
 use super::file::{Part, Predictions, PredictionsError, read_part};
-use crate::store::{Store, StoreError};
+use crate::patience::{Curable, Cure};
+use artifacts::{Store, StoreError};
 use ensemble::cluster::Evaluated;
 use ensemble::combine::{self, CombineError, ROUNDS, Tally};
 use ensemble::job::{self, Combination, Select};
@@ -55,6 +56,15 @@ pub enum ReportError {
     /// What was asked for needs a validation part.
     #[error("`ensemble.{0}` needs a validation part; set `data.validation` above 0")]
     NeedsValidation(&'static str),
+}
+
+impl Curable for ReportError {
+    fn cure(&self) -> Cure {
+        match self {
+            Self::Store { error, .. } => error.cure(),
+            _ => Cure::None,
+        }
+    }
 }
 
 impl From<Invalid> for ReportError {
@@ -159,7 +169,7 @@ fn together(
 fn read(store: &Store, member: &Evaluated, part: Part) -> Result<Option<Predictions>, ReportError> {
     let name = || member.name.clone();
     let file = store
-        .read(&member.predictions.digest, PREDICTIONS_BYTES_MAX)
+        .blocking_read(&member.predictions.digest, PREDICTIONS_BYTES_MAX)
         .map_err(|error| ReportError::Store { member: name(), error })?;
     read_part(&file, part).map_err(|error| ReportError::Predictions { member: name(), error })
 }
@@ -175,6 +185,7 @@ mod tests {
     use ensemble::cluster::EvaluationScores;
     use safetensors::serialize;
     use safetensors::tensor::{Dtype, TensorView};
+    use std::io::Write;
 
     /// Stores what a member answers on each part: logits `[N, 2]`, each row against its label.
     fn evaluated(store: &Store, name: &str, parts: &[&str], rows: &[([f32; 2], i64)]) -> Evaluated {
@@ -186,15 +197,15 @@ mod tests {
         let tensors = parts
             .iter()
             .flat_map(|part| [(format!("{part}.logits"), logits.clone()), (format!("{part}.labels"), labels.clone())]);
-        let mut upload = store.create().unwrap();
-        upload.write(&serialize(tensors, None).unwrap()).unwrap();
-        let predictions = upload.commit().unwrap();
+        let mut draft = store.blocking_draft().unwrap();
+        draft.write_all(&serialize(tensors, None).unwrap()).unwrap();
+        let predictions = draft.commit().unwrap();
         Evaluated { name: name.into(), predictions, scores: EvaluationScores::default() }
     }
 
     fn with_store(check: impl FnOnce(&Store)) {
         let folder = tempfile::tempdir().unwrap();
-        check(&Store::open(folder.path().to_owned()).unwrap());
+        check(&Store::open_folder(folder.path().to_owned()).unwrap());
     }
 
     fn combination(select: Select, temperature: job::Temperature) -> Combination {

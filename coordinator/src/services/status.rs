@@ -2,7 +2,7 @@
 
 use crate::driver::{ApplyError, Stopped};
 use crate::serving::PredictError;
-use crate::store::StoreError;
+use artifacts::StoreError;
 use ensemble::cluster::Rejection;
 use tonic::{Code, Status};
 
@@ -55,10 +55,11 @@ pub fn store_status(error: StoreError) -> Status {
         StoreError::Missing(_) => Code::NotFound,
         StoreError::Damaged { .. } => Code::DataLoss,
         StoreError::Mismatch(_) | StoreError::TooLarge(_) => Code::InvalidArgument,
-        StoreError::TooLargeToRead { .. } => Code::FailedPrecondition,
-        StoreError::Io { .. } => Code::Internal,
+        StoreError::TooLargeToRead { .. } | StoreError::TooLargeForScratch { .. } => Code::FailedPrecondition,
+        StoreError::Io { .. } | StoreError::Unavailable { .. } => Code::Unavailable,
+        StoreError::Refused { .. } | StoreError::GivenUp => Code::Unavailable,
     };
-    if matches!(code, Code::DataLoss | Code::Internal) {
+    if matches!(code, Code::DataLoss | Code::Unavailable) {
         tracing::error!(%error, "artifact store");
     }
     Status::new(code, error.to_string())

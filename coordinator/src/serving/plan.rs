@@ -1,7 +1,8 @@
 //! From a finished job to what is served.
 
 use super::{Served, ServedMember, ServedModel};
-use crate::store::{Store, StoreError};
+use crate::patience::{Curable, Cure};
+use artifacts::{Store, StoreError};
 use ensemble::average::{AverageError, read_header};
 use ensemble::cluster::Cluster;
 use ensemble::combine::Temperature;
@@ -49,6 +50,15 @@ pub enum ServeError {
     NoSizes(String),
 }
 
+impl Curable for ServeError {
+    fn cure(&self) -> Cure {
+        match self {
+            Self::Store(error) => error.cure(),
+            _ => Cure::None,
+        }
+    }
+}
+
 /// What there is to serve of a job: nothing before it is done, or if it does not say `serve`.
 pub fn plan(cluster: &Cluster, job: &JobId) -> Option<ServePlan> {
     let file = cluster.job_file(job).ok()?;
@@ -72,10 +82,10 @@ fn served_member(member: MemberView, weight: f64) -> Option<ServedMember> {
 }
 
 impl ServePlan {
-    /// Looks into the first member's file for what goes in and out.
+    /// Looks into the first member's file for what goes in and out. Blocks.
     pub fn open(self, store: &Store) -> Result<Served, ServeError> {
         let first = self.members.first().ok_or(ServeError::Empty)?;
-        let mut file = store.checked_file(&first.artifact.digest)?;
+        let mut file = store.blocking_files(std::slice::from_ref(&first.artifact))?.remove(0);
         let unreadable = |error| ServeError::Unreadable { member: first.name.clone(), error };
         let header = read_header(0, &mut file).map_err(unreadable)?;
         let model = ServedModel::from_metadata(header.metadata());

@@ -2,16 +2,20 @@
 
 use crate::Shared;
 use crate::clock::wall_time;
-use crate::combining;
-use crate::driver::ApplyError;
+use crate::collection::Claim;
+use crate::combining::{self, ScoreError};
+use crate::driver::{ApplyError, Stopped};
 use crate::logs::Line;
-use crate::services::status::apply_status;
+use crate::patience::{Curable, Cure, Patience};
+use crate::services::status::{apply_status, stopped_status, store_status};
 use crate::sessions::TaskKind;
+use artifacts::StoreError;
 use ensemble::cluster::{Command, Failure, FailureClass, LeaseKey, LeaveReason};
 use ensemble::id::{Digest, JobId, WorkerId};
 use ensemble::run::Artifact;
 use proto::convert::required;
 use proto::v1::{self, FromWorker, from_worker::Message, to_worker::Message as Order};
+use std::future::Future;
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -20,6 +24,19 @@ use tonic::Status;
 pub(super) enum Goodbye {
     Said,
     Unsaid,
+}
+
+/// An artifact that a worker names. Nobody collects it for as long as this lives.
+struct Named {
+    artifact: Artifact,
+    stored: bool,
+    _claim: Claim,
+}
+
+/// What is named and not there makes the attempt a failed one.
+fn not_stored(lease: &LeaseKey, artifact: &Artifact) -> Command {
+    let message = format!("artifact {} was named before it was uploaded", artifact.digest);
+    Command::Fail { lease: lease.clone(), failure: Failure { class: FailureClass::Infrastructure, message } }
 }
 
 /// One worker's results.
@@ -120,8 +137,8 @@ impl Steps {
     async fn on_checkpoint(&self, wire: v1::CheckpointStored) -> Result<(), Status> {
         let lease: LeaseKey = required("key", wire.key)?;
         let v1::CheckpointStored { run, step, branch, .. } = wire;
-        let artifact: Artifact = required("artifact", wire.artifact)?;
-        if !self.shared.store.holds(&artifact) {
+        let Named { artifact, stored, _claim } = self.named(wire.artifact).await?;
+        if !stored {
             // Said for the second time, of one that a newer checkpoint has made garbage. Were it needed, the task would
             // not count as complete without it.
             tracing::warn!(worker = %self.worker, task = %lease.task, digest = %artifact.digest, "no such checkpoint");
@@ -134,9 +151,10 @@ impl Steps {
         let lease: LeaseKey = required("key", wire.key)?;
         let v1::ModelStored { run, batch_norm, .. } = wire;
         let kind = required("kind", wire.kind)?;
-        let command = match self.stored(&lease, wire.artifact)? {
-            Ok(artifact) => Command::CommitModel { lease: lease.clone(), run, kind, artifact, batch_norm },
-            Err(fail) => fail,
+        let Named { artifact, stored, _claim } = self.named(wire.artifact).await?;
+        let command = match stored {
+            true => Command::CommitModel { lease: lease.clone(), run, kind, artifact, batch_norm },
+            false => not_stored(&lease, &artifact),
         };
         self.settle(lease, command).await
     }
@@ -144,28 +162,34 @@ impl Steps {
     /// What finishing means depends on what the lease was for.
     async fn on_finished(&self, wire: v1::TaskFinished) -> Result<(), Status> {
         let lease: LeaseKey = required("key", wire.key)?;
-        let command = match self.shared.sessions.granted(&self.worker, &lease) {
-            None => return self.disown(lease, "the lease is not the session's"),
-            Some(TaskKind::Train) => Command::FinishTraining { lease: lease.clone() },
-            Some(TaskKind::Calibrate) => match self.stored(&lease, wire.artifact)? {
-                Ok(artifact) => Command::FinishCalibration { lease: lease.clone(), artifact },
-                Err(fail) => fail,
-            },
-            Some(TaskKind::Evaluate) => match self.stored(&lease, wire.artifact)? {
-                Ok(predictions) => self.score(lease.clone(), predictions).await?,
-                Err(fail) => fail,
-            },
+        match self.shared.sessions.granted(&self.worker, &lease) {
+            None => self.disown(lease, "the lease is not the session's"),
+            Some(TaskKind::Train) => self.settle(lease.clone(), Command::FinishTraining { lease }).await,
+            Some(kind) => self.on_result(lease, kind, wire.artifact).await,
+        }
+    }
+
+    /// The one artifact that a task was for.
+    async fn on_result(&self, lease: LeaseKey, kind: TaskKind, wire: Option<v1::Artifact>) -> Result<(), Status> {
+        let Named { artifact, stored, _claim } = self.named(wire).await?;
+        let command = match kind {
+            _ if !stored => not_stored(&lease, &artifact),
+            TaskKind::Evaluate => self.score(lease.clone(), artifact).await?,
+            _ => Command::FinishCalibration { lease: lease.clone(), artifact },
         };
         self.settle(lease, command).await
     }
 
     /// Scores predictions, off the threads that answer heartbeats.
     async fn score(&self, lease: LeaseKey, predictions: Artifact) -> Result<Command, Status> {
-        let (store, digest) = (self.shared.store.clone(), predictions.digest.clone());
-        let scored = self.shared.compute.run(move || combining::score_stored(&store, &digest)).await;
-        match scored.map_err(|cut_short| Status::unavailable(cut_short.to_string()))? {
+        let attempt = || async {
+            let (store, digest) = (self.shared.store.clone(), predictions.digest.clone());
+            let scored = self.shared.compute.run(move || combining::score_stored(&store, &digest)).await;
+            scored.map_err(|_| ScoreError::Store(StoreError::GivenUp))?
+        };
+        match self.waiting_out(attempt).await? {
             Ok(scores) => Ok(Command::FinishEvaluation { lease, predictions, scores }),
-            Err(failure) => Ok(Command::Fail { lease, failure }),
+            Err(error) => Ok(Command::Fail { lease, failure: error.into() }),
         }
     }
 
@@ -203,15 +227,32 @@ impl Steps {
         self.settle(lease, Command::ReportDamaged { digest }).await
     }
 
-    /// An artifact that a worker names must be in the store before it is committed. If it is not, the attempt has failed.
-    fn stored(&self, lease: &LeaseKey, wire: Option<v1::Artifact>) -> Result<Result<Artifact, Command>, Status> {
+    /// An artifact that a worker names must be in the store before it is committed, and stay there until it is.
+    async fn named(&self, wire: Option<v1::Artifact>) -> Result<Named, Status> {
         let artifact: Artifact = required("artifact", wire)?;
-        if self.shared.store.holds(&artifact) {
-            return Ok(Ok(artifact));
+        let claim = self.shared.claims.claim(&artifact.digest).await;
+        let stored = self.waiting_out(|| self.shared.store.holds(&artifact)).await?.map_err(store_status)?;
+        Ok(Named { artifact, stored, _claim: claim })
+    }
+
+    /// Waits while the store cannot be used. The worker goes on meanwhile; what it says waits as well.
+    async fn waiting_out<T, E: Curable, F: Future<Output = Result<T, E>>>(
+        &self,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<Result<T, E>, Status> {
+        let mut patience = Patience::default();
+        loop {
+            match attempt().await {
+                Err(error) if error.cure() == Cure::Waiting => {
+                    tracing::warn!(worker = %self.worker, %error, "a result waits");
+                }
+                outcome => return Ok(outcome),
+            }
+            tokio::select! {
+                () = patience.pause() => (),
+                () = self.shared.stopping.cancelled() => return Err(stopped_status(Stopped)),
+            }
         }
-        let message = format!("artifact {} was named before it was uploaded", artifact.digest);
-        let failure = Failure { class: FailureClass::Infrastructure, message };
-        Ok(Err(Command::Fail { lease: lease.clone(), failure }))
     }
 
     /// Applies what a worker did under a lease. If the lease no longer counts, the worker is told to stop.
