@@ -82,10 +82,10 @@ impl StoreError {
         matches!(self, Self::Io { .. } | Self::Unavailable { .. } | Self::Refused { .. } | Self::GivenUp)
     }
 
-    /// The artifact whose stored bytes are not what its name says.
-    pub fn damaged(&self) -> Option<&Digest> {
+    /// The artifact that is not there as its name says: it has to be made again.
+    pub fn lost(&self) -> Option<&Digest> {
         match self {
-            Self::Damaged { digest, .. } => Some(digest),
+            Self::Missing(digest) | Self::Damaged { digest, .. } => Some(digest),
             _ => None,
         }
     }

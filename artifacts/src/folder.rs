@@ -16,7 +16,7 @@ use crate::source::{Source, read_chunk};
 use crate::store::Stored;
 use ensemble::id::Digest;
 use ensemble::run::Artifact;
-use std::fs::{self, DirEntry, File, Metadata};
+use std::fs::{self, DirEntry, File, Metadata, TryLockError};
 use std::io::{self, Seek};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,10 @@ impl Folder {
     /// A new file for what shall become an artifact; removed when it is dropped.
     pub(crate) fn begin(&self) -> Result<NamedTempFile, StoreError> {
         let temporary = self.temporary();
-        NamedTempFile::new_in(&temporary).map_err(StoreError::io(&temporary))
+        let file = NamedTempFile::new_in(&temporary).map_err(StoreError::io(&temporary))?;
+        // The lock ends with the process, however that ends. Where a file system has none, age alone keeps sweepers off.
+        let _ = file.as_file().try_lock();
+        Ok(file)
     }
 
     /// Makes the file an artifact. Once this has returned, the artifact survives a power failure.
@@ -119,12 +122,12 @@ impl Folder {
         remove_file(&self.path(digest)).map(drop)
     }
 
-    /// Removes what crashes have left: files that nobody has written to for as long as `age_min`.
+    /// Removes what crashes have left: files that nobody has written to for as long as `age_min`, and that nobody holds.
     pub(crate) fn sweep(&self, age_min: Duration) -> Result<u64, StoreError> {
         let (mut swept, now) = (0, SystemTime::now());
         for (entry, metadata) in entries(&self.temporary())? {
             let written = metadata.modified().map_err(StoreError::io(&entry.path()))?;
-            if now.duration_since(written).unwrap_or_default() >= age_min {
+            if now.duration_since(written).unwrap_or_default() >= age_min && !is_held(&entry.path()) {
                 swept += u64::from(remove_file(&entry.path())?);
             }
         }
@@ -155,6 +158,11 @@ fn entries(folder: &Path) -> Result<Vec<(DirEntry, Metadata)>, StoreError> {
 fn stored(digest: Digest, metadata: &Metadata, path: &Path) -> Result<Stored, StoreError> {
     let modified = metadata.modified().map_err(StoreError::io(path))?;
     Ok(Stored { artifact: Artifact { digest, bytes: metadata.len() }, modified })
+}
+
+/// Whether a process is still writing the file.
+fn is_held(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 /// Whether there was something to remove.

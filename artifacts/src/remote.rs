@@ -21,7 +21,8 @@ pub(crate) use parts::Parts;
 use crate::scratch::{LocalFile, Room, Scratch};
 use crate::source::Source;
 use crate::store::Stored;
-use crate::{Location, StoreError};
+use crate::{CHUNK_BYTES, Location, StoreError};
+use bytes::{Bytes, BytesMut};
 use ensemble::id::Digest;
 use ensemble::run::Artifact;
 use errors::{failed, failed_for};
@@ -109,8 +110,11 @@ impl Remote {
         let (location, wanted, runtime) = (self.location.clone(), digest.clone(), self.runtime.clone());
         let got = runtime.block_on(self.objects.get(&self.path(digest)));
         let got = got.map_err(|error| failed_for(&location, digest, error))?;
-        let (bytes, mut chunks) = (got.meta.size, got.into_stream());
-        let next = move || runtime.block_on(chunks.try_next()).map_err(|error| failed_for(&location, &wanted, error));
+        let (bytes, mut pieces, mut gathered) = (got.meta.size, got.into_stream(), BytesMut::new());
+        let next = move || {
+            let chunk = runtime.block_on(next_chunk(&mut pieces, &mut gathered));
+            chunk.map_err(|error| failed_for(&location, &wanted, error))
+        };
         Ok(Source::new(digest.clone(), bytes, next))
     }
 
@@ -174,6 +178,21 @@ impl Remote {
     fn path(&self, digest: &Digest) -> Path {
         self.artifacts.clone().join(digest.as_str())
     }
+}
+
+/// Pieces come in the size of a network's packets, which would make every step after this one dear.
+async fn next_chunk(
+    pieces: &mut BoxStream<'static, object_store::Result<Bytes>>,
+    gathered: &mut BytesMut,
+) -> object_store::Result<Option<Bytes>> {
+    while gathered.len() < CHUNK_BYTES {
+        match pieces.try_next().await? {
+            Some(piece) => gathered.extend_from_slice(&piece),
+            None => break,
+        }
+    }
+    let chunk = gathered.split_to(gathered.len().min(CHUNK_BYTES)).freeze();
+    Ok((!chunk.is_empty()).then_some(chunk))
 }
 
 fn stored(digest: Digest, meta: &ObjectMeta) -> Stored {
