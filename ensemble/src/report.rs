@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 /// The report of a finished job. Its JSON form is what `tutti report --output json` prints.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Each member, in the ensemble's order.
+    /// Each member, in the ensemble's order, but for those that are lost.
     pub members: Vec<ReportRow>,
-    /// Each average, in the job file's order.
+    /// Each average, in the job file's order, but for those that are lost.
     pub averages: Vec<ReportRow>,
     /// The members' predictions combined.
     pub ensemble: ReportRow,
@@ -18,6 +18,18 @@ pub struct Report {
     pub temperature: f64,
     /// The mean share of test samples on which two members differ in the predicted class; absent with one member.
     pub disagreement: Option<f64>,
+    /// Members and averages that the job finished without; they stand in none of the lists above.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<LostRow>,
+}
+
+/// A member or an average that the job could not have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostRow {
+    /// What it is called.
+    pub name: String,
+    /// Why it is lost.
+    pub why: String,
 }
 
 /// One line of a report.

@@ -14,14 +14,26 @@ pub struct JobView {
     pub id: JobId,
     /// The name that the job file gives it.
     pub name: String,
+    /// Whose job it is.
+    #[serde(default)]
+    pub namespace: String,
+    /// How urgent it is.
+    #[serde(default)]
+    pub priority: u8,
     /// Where it stands.
     pub phase: Phase,
-    /// Why it failed, or what it waits for; empty when there is nothing to say.
+    /// Why it failed, what it does without, or what it waits for; empty when there is nothing to say.
     pub detail: String,
+    /// The task whose failure ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_task: Option<TaskId>,
     /// Members whose predictions are scored.
     pub members_ready: u32,
     /// Members of the whole ensemble.
     pub members_total: u32,
+    /// Members that it does without, because their tasks failed for good.
+    #[serde(default)]
+    pub members_lost: u32,
     /// When it was submitted.
     pub submitted_ms: Millis,
     /// When it ended; null while it goes on.
@@ -55,6 +67,9 @@ pub struct MemberView {
     pub seed: Option<u64>,
     /// How far it is.
     pub state: MemberState,
+    /// Why the ensemble must do without it, if it must.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<String>,
     /// Its model's artifact, once it is there.
     pub digest: Option<Digest>,
     /// The artifact's size.
@@ -69,6 +84,7 @@ pub struct MemberView {
 ///
 /// ```text
 ///   Planned ──▶ Training ──▶ Trained ──▶ Evaluated
+///      └────────────┴───────────┴──────▶ Lost
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -81,6 +97,8 @@ pub enum MemberState {
     Trained,
     /// Its predictions are scored.
     Evaluated,
+    /// What makes it failed for good.
+    Lost,
 }
 
 /// An average of weights.

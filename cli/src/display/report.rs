@@ -162,6 +162,7 @@ pub mod tests {
             weights: vec![0.25, 0.25, 0.5],
             temperature: 1.25,
             disagreement: Some(0.0731),
+            lost: Vec::new(),
         }
     }
 

@@ -170,6 +170,7 @@ fn report() -> Report {
         weights: vec![0.5, 0.5],
         temperature: 1.0,
         disagreement: Some(0.0625),
+        lost: Vec::new(),
     }
 }
 

@@ -104,6 +104,7 @@ pub fn report(store: &Store, input: ReportInput) -> Result<Report, ReportError> 
         weights: weights.shares(),
         temperature: temperature.get(),
         disagreement,
+        lost: Vec::new(),
     })
 }
 

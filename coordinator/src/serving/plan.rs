@@ -9,7 +9,7 @@ use ensemble::combine::Temperature;
 use ensemble::id::JobId;
 use ensemble::job::Combine;
 use ensemble::run::Artifact;
-use ensemble::view::MemberView;
+use ensemble::view::{MemberState, MemberView};
 
 /// What a job's report says about serving it, before any of its files was looked at.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +65,8 @@ pub fn plan(cluster: &Cluster, job: &JobId) -> Option<ServePlan> {
     let serve = file.serve.as_ref()?;
     let report = cluster.report(job).ok()??;
     let members = cluster.members(job).ok()?;
-    let members = members.into_iter().zip(&report.weights).filter(|(_, weight)| **weight > 0.0);
+    let left = members.into_iter().filter(|member| member.state != MemberState::Lost);
+    let members = left.zip(&report.weights).filter(|(_, weight)| **weight > 0.0);
     Some(ServePlan {
         job: job.clone(),
         members: members.filter_map(|(member, weight)| served_member(member, *weight)).collect(),

@@ -1,8 +1,9 @@
 //! What the coordinator itself brings back: averages and reports.
 
-use super::job::{Finished, Followup, JobPhase, ModelSource, ModelState, Stored};
+use super::job::{Finished, Followup, Hopeless, JobPhase, JobState, ModelSource, ModelState, Stored};
 use super::{AverageOutcome, Cluster, Effect, Millis, Rejection, ReportOutcome};
 use crate::id::JobId;
+use crate::report::Report;
 
 impl Cluster {
     pub(super) fn handle_finish_average(
@@ -12,7 +13,7 @@ impl Cluster {
         average: u32,
         outcome: AverageOutcome,
     ) -> Result<Vec<Effect>, Rejection> {
-        let number = self.open_job(job)?;
+        let number = self.open_job(job, average)?;
         let state = &mut self.jobs[number as usize];
         let unasked = || Rejection::Unexpected(format!("nobody asked for average {average} of job `{job}`"));
         let &model = state.averages.get(average as usize).ok_or_else(unasked)?;
@@ -23,12 +24,14 @@ impl Cluster {
                 state.store(model, Stored { artifact, committed: now }, batch_norm, &mut followup);
             }
             (ModelState::Averaging, AverageOutcome::Refused { message }) => {
-                followup.hopeless = Some(format!("`{}` cannot be made: {message}", entry.name));
+                let why = format!("`{}` cannot be made: {message}", entry.name);
+                state.give_up_soup(model, why, &mut followup);
             }
             // It was heard before.
-            (ModelState::Calibrating(_) | ModelState::Stored(_) | ModelState::Evaluated(_), _)
-                if matches!(entry.source, ModelSource::Soup(_)) =>
-            {
+            (
+                ModelState::Calibrating(_) | ModelState::Stored(_) | ModelState::Evaluated(_) | ModelState::Lost(_),
+                _,
+            ) if matches!(entry.source, ModelSource::Soup(_)) => {
                 return Ok(Vec::new());
             }
             _ => return Err(unasked()),
@@ -46,15 +49,18 @@ impl Cluster {
     ) -> Result<Vec<Effect>, Rejection> {
         let number = self.number(job)?;
         let mut effects = Vec::new();
-        match (&self.jobs[number as usize].phase, outcome) {
+        let state = &self.jobs[number as usize];
+        match (&state.phase, with_lost(outcome, state)) {
             (JobPhase::Combining, ReportOutcome::Done { report }) => {
                 self.end_job(number, JobPhase::Done(Finished { report, ended: now }), &mut effects);
             }
             (JobPhase::Combining, ReportOutcome::Refused { message }) => {
-                let followup = Followup { hopeless: Some(message), ..Followup::default() };
+                let hopeless = Some(Hopeless { message, task: None });
+                let followup = Followup { hopeless, ..Followup::default() };
                 self.follow(now, number, followup, &mut effects);
             }
             (JobPhase::Done(done), ReportOutcome::Done { report }) if done.report == report => {}
+            // Something was damaged and is made again; then the job is combined anew.
             (JobPhase::Running, _) => {
                 return Err(Rejection::Unexpected(format!("job `{job}` is not ready to be combined")));
             }
@@ -63,11 +69,23 @@ impl Cluster {
         Ok(effects)
     }
 
-    fn open_job(&self, job: &JobId) -> Result<u32, Rejection> {
+    /// A job that may wait for an average: one that is done does if it was damaged.
+    fn open_job(&self, job: &JobId, average: u32) -> Result<u32, Rejection> {
         let number = self.number(job)?;
-        match self.jobs[number as usize].phase.ended() {
-            None => Ok(number),
-            Some(_) => Err(Rejection::JobEnded(job.clone())),
+        let state = &self.jobs[number as usize];
+        match state.phase.ended() {
+            Some(_) if !state.awaits_average(average) => Err(Rejection::JobEnded(job.clone())),
+            _ => Ok(number),
         }
+    }
+}
+
+/// The coordinator's report, and what it has to do without, which the cluster knows.
+fn with_lost(outcome: ReportOutcome, job: &JobState) -> ReportOutcome {
+    match outcome {
+        ReportOutcome::Done { report } => {
+            ReportOutcome::Done { report: Box::new(Report { lost: job.lost(), ..*report }) }
+        }
+        refused @ ReportOutcome::Refused { .. } => refused,
     }
 }

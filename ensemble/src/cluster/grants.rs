@@ -1,6 +1,6 @@
 //! Grants: how tasks come to slots, and back.
 
-use super::job::{Failed, Followup, JobPhase, JobState};
+use super::job::{Failed, Followup, Hopeless, JobPhase, JobState};
 use super::queue::SlotKey;
 use super::ready::{Lane, Place};
 use super::restart::{Verdict, after_loss, clipped};
@@ -111,14 +111,16 @@ impl Cluster {
     }
 
     pub(super) fn give_up(&mut self, key: TaskKey, message: String, followup: &mut Followup) {
-        self.task_mut(key).state = TaskState::Failed;
-        followup.hopeless = Some(message);
+        self.job_of(key).give_up(key.task, message, followup);
     }
 
     /// Carries out what follows from a step of a job.
     pub(super) fn follow(&mut self, now: Millis, job: u32, mut followup: Followup, effects: &mut Vec<Effect>) {
-        if self.jobs[job as usize].phase.ended().is_some() {
+        if matches!(self.jobs[job as usize].phase, JobPhase::Failed(_) | JobPhase::Cancelled(_)) {
             return;
+        }
+        for &task in &followup.recalled {
+            self.recall(TaskKey { job, task }, effects);
         }
         self.jobs[job as usize].advance(&mut followup);
         for task in followup.ready {
@@ -126,19 +128,20 @@ impl Cluster {
             self.queue.push(self.lane(key), self.place(key));
         }
         effects.append(&mut followup.effects);
-        if let Some(message) = followup.hopeless {
-            self.fail_job(now, job, message, effects);
+        if let Some(hopeless) = followup.hopeless {
+            self.fail_job(now, job, hopeless, effects);
         }
     }
 
-    fn fail_job(&mut self, now: Millis, job: u32, message: String, effects: &mut Vec<Effect>) {
-        let failed = Failed { message: clipped(&message), ended: now };
+    fn fail_job(&mut self, now: Millis, job: u32, hopeless: Hopeless, effects: &mut Vec<Effect>) {
+        let Hopeless { message, task } = hopeless;
+        let failed = Failed { message: clipped(&message), task, ended: now };
         self.end_job(job, JobPhase::Failed(failed), effects);
     }
 
     /// Ends a job: its leases are revoked, and nothing of it is granted any more.
     pub(super) fn end_job(&mut self, job: u32, phase: JobPhase, effects: &mut Vec<Effect>) {
-        self.jobs[job as usize].phase = phase;
+        self.jobs[job as usize].end(phase);
         for task in 0..self.jobs[job as usize].tasks.len() as u32 {
             self.withdraw(TaskKey { job, task }, effects);
         }
@@ -146,9 +149,27 @@ impl Cluster {
     }
 
     fn withdraw(&mut self, key: TaskKey, effects: &mut Vec<Effect>) {
+        if !matches!(self.task(key).state, TaskState::Done(_) | TaskState::Failed) {
+            self.take_out(key, effects);
+            self.task_mut(key).state = TaskState::Withdrawn;
+        }
+    }
+
+    /// Sets a task back, whether it is done or on its way, and has it granted again if it can start.
+    fn recall(&mut self, key: TaskKey, effects: &mut Vec<Effect>) {
+        if matches!(self.task(key).state, TaskState::Failed | TaskState::Withdrawn) {
+            return;
+        }
+        self.take_out(key, effects);
+        if self.job_of(key).set_back(key.task) {
+            self.queue.push(self.lane(key), self.place(key));
+        }
+    }
+
+    /// Takes a task out of everything that would bring it forward. Its new state is up to the caller.
+    fn take_out(&mut self, key: TaskKey, effects: &mut Vec<Effect>) {
         match self.task(key).state.clone() {
-            TaskState::Done(_) | TaskState::Failed | TaskState::Withdrawn => return,
-            TaskState::Blocked => {}
+            TaskState::Blocked | TaskState::Done(_) | TaskState::Failed | TaskState::Withdrawn => {}
             TaskState::Ready => self.queue.remove(&self.lane(key), self.place(key)),
             TaskState::Paused(pause) => self.queue.end_pause(pause.until, key),
             TaskState::Leased(_) => {
@@ -157,7 +178,6 @@ impl Cluster {
                 effects.push(Effect::Revoke { worker: lease.worker, lease: key });
             }
         }
-        self.task_mut(key).state = TaskState::Withdrawn;
     }
 
     fn lane(&self, key: TaskKey) -> Lane {

@@ -37,6 +37,7 @@ mod standing;
 mod task;
 mod users;
 mod views;
+mod waiting;
 mod worker;
 mod workers;
 
@@ -142,7 +143,7 @@ impl Cluster {
             Command::SetShare { namespace, weight } => self.handle_set_share(&namespace, weight),
             Command::Pin { digest } => Ok(self.handle_pin(digest)),
             Command::Unpin { digest } => Ok(self.handle_unpin(&digest)),
-            Command::ReportDamaged { digest } => Ok(self.handle_report_damaged(&digest)),
+            Command::ReportDamaged { digest } => Ok(self.handle_report_damaged(now, &digest)),
         }
     }
 

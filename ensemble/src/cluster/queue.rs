@@ -53,6 +53,11 @@ impl Queue {
         self.ready.priority_of_training(ahead)
     }
 
+    /// The highest priority of which tasks wait for a slot.
+    pub fn most_urgent(&self) -> Option<u8> {
+        self.ready.most_urgent()
+    }
+
     /// Lets a slot wait, and gives it its ticket.
     pub fn wait(&mut self, slot: SlotKey) -> u64 {
         self.tickets += 1;

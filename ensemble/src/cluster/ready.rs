@@ -61,6 +61,11 @@ impl Ready {
         self.levels.values().any(|level| level.lanes.contains_key(namespace))
     }
 
+    /// The highest priority of which tasks wait.
+    pub fn most_urgent(&self) -> Option<u8> {
+        self.levels.last_key_value().map(|(&priority, _)| priority)
+    }
+
     /// Puts a task in its lane, of which this is the turn.
     pub fn push(&mut self, lane: Lane, place: Place, turn: Turn) {
         let level = self.levels.entry(lane.priority).or_default();

@@ -79,7 +79,8 @@ impl Cluster {
     /// What the coordinator itself was asked for and has not finished: averages and reports. After a restart these are
     /// to be done again.
     pub fn outstanding(&self) -> Vec<Effect> {
-        self.jobs.iter().filter(|job| job.phase.ended().is_none()).flat_map(JobState::outstanding).collect()
+        let may_ask = |job: &&JobState| job.phase.ended().is_none() || job.phase.is_done();
+        self.jobs.iter().filter(may_ask).flat_map(JobState::outstanding).collect()
     }
 
     fn state(&self, job: &JobId) -> Result<&JobState, Rejection> {
@@ -87,20 +88,7 @@ impl Cluster {
     }
 
     fn job_view(&self, job: &JobState) -> JobView {
-        let mut view = job.view();
-        if matches!(job.phase, JobPhase::Running) && view.detail.is_empty() && !self.workers.any_taking() {
-            view.detail = self.why_nobody_works().to_owned();
-        }
-        view
-    }
-
-    fn why_nobody_works(&self) -> &'static str {
-        match self.workers.any_connected() {
-            false => "no worker is in session",
-            true => {
-                "every worker is drained or set aside; `tutti get workers` lists them, `tutti reinstate` lets one work"
-            }
-        }
+        JobView { detail: self.detail(job), ..job.view() }
     }
 
     fn worker_view(&self, id: &WorkerId, worker: &Worker) -> WorkerView {

@@ -252,7 +252,7 @@ fn a_soup_whose_models_do_not_fit_together_ends_the_job() {
                 revoke w1 train/0@1
                 demo-1 ended
             show job
-                {"id":"demo-1","name":"demo","phase":"failed","detail":"`soup` cannot be made: `fc.weight` has other shapes","members_ready":0,"members_total":1,"submitted_ms":0,"ended_ms":0,"served":false}
+                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"failed","detail":"`soup` cannot be made: `fc.weight` has other shapes","members_ready":0,"members_total":1,"members_lost":0,"submitted_ms":0,"ended_ms":0,"served":false}
         "#]],
     );
 }

@@ -4,12 +4,15 @@
 mod averages;
 mod bounds;
 mod contests;
+mod damage;
 mod jobs;
 mod leases;
+mod losses;
 mod preemption;
 mod random;
 mod reattach;
 mod restarts;
+mod retention;
 mod script;
 mod shares;
 mod standing;

@@ -98,7 +98,7 @@ fn a_task_that_fails_pauses_longer_each_time_and_then_ends_the_job() {
             fail train/0@6 engine
                 demo-1 ended
             show job
-                {"id":"demo-1","name":"demo","phase":"failed","detail":"`demo-1/train/0` failed for good (engine lost, 6 times; it is tried again 5 times): the engine was killed by signal 9","members_ready":0,"members_total":1,"submitted_ms":0,"ended_ms":46500,"served":false}
+                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"failed","detail":"`demo-1/train/0` failed for good (engine lost, 6 times; it is tried again 5 times): the engine was killed by signal 9","failed_task":"demo-1/train/0","members_ready":0,"members_total":1,"members_lost":0,"submitted_ms":0,"ended_ms":46500,"served":false}
         "#]],
     );
 }

@@ -10,6 +10,7 @@
 //!   calibrated TASK@N [as=NAME]                            evaluated TASK@N [SCORE] [as=NAME]
 //!   averaged N [bn|refused]                                reported [refused]
 //!   drain|reinstate WORKER                                 share NAMESPACE WEIGHT
+//!   damaged ARTIFACT                                       pin|unpin ARTIFACT
 //!   tick TIME, at TIME                                     show WHAT
 //! ```
 //! Tasks of the first job are named without it: `train/0@1` is attempt 1 of `demo-1/train/0`. `join w1 2 0=train/0@1` joins
@@ -82,7 +83,20 @@ impl Player {
     fn effects(&mut self, effects: &[Effect]) {
         for effect in effects {
             writeln!(self.trace, "    {}", told(effect)).unwrap();
+            self.invariant_what_is_handed_out_is_kept(effect);
         }
+    }
+
+    fn invariant_what_is_handed_out_is_kept(&self, effect: &Effect) {
+        let kept = self.cluster.references();
+        let given = handed_out(effect);
+        given.iter().for_each(|artifact| assert!(kept.contains(&artifact.digest), "{}", told(effect)));
+    }
+
+    /// What must stay in the store, by name.
+    fn references(&self) -> String {
+        let names: Vec<_> = self.cluster.references().iter().map(|digest| named(digest.as_str())).collect();
+        names.join(" ")
     }
 
     fn show(&mut self, what: &str) {
@@ -96,6 +110,8 @@ impl Player {
             "checkpoints" => json(&self.cluster.checkpoints(&job).unwrap()),
             "workers" => json(&self.cluster.workers()),
             "shares" => json(&self.cluster.shares()),
+            "references" => vec![self.references()],
+            "report" => json(&self.cluster.report(&job).unwrap().into_iter().collect::<Vec<_>>()),
             "due" => vec![format!("{:?}", self.cluster.next_due())],
             other => panic!("nothing to show for `{other}`"),
         };
@@ -133,6 +149,9 @@ pub fn command(words: &[&str], job: &Job) -> Command {
         "yielded" => Command::Yield { lease: lease(words[1]) },
         "drain" => Command::Drain { worker: worker() },
         "reinstate" => Command::Reinstate { worker: worker() },
+        "damaged" => Command::ReportDamaged { digest: artifact(words[1]).digest },
+        "pin" => Command::Pin { digest: artifact(words[1]).digest },
+        "unpin" => Command::Unpin { digest: artifact(words[1]).digest },
         "share" => Command::SetShare { namespace: words[1].into(), weight: words[2].parse().unwrap() },
         "beat" => Command::Heartbeat { worker: worker() },
         "ready" => Command::Ready { worker: worker(), slot: words[2].parse().unwrap() },
@@ -236,6 +255,7 @@ pub fn report() -> Report {
         weights: Vec::new(),
         temperature: 1.0,
         disagreement: None,
+        lost: Vec::new(),
     }
 }
 
@@ -275,6 +295,21 @@ fn told(effect: &Effect) -> String {
         Effect::JobEnded { job } => format!("{job} ended"),
         Effect::Lost { worker } => format!("lost {worker}"),
         Effect::Retried { task } => format!("retried {task}"),
+    }
+}
+
+/// The artifacts that whoever carries an effect out will read.
+pub fn handed_out(effect: &Effect) -> Vec<Artifact> {
+    match effect {
+        Effect::Grant { work: Work::Train { runs, .. }, .. } => {
+            runs.iter().filter_map(|run| run.resume.clone()).collect()
+        }
+        Effect::Grant { work: Work::Calibrate { model, .. } | Work::Evaluate { model, .. }, .. } => vec![model.clone()],
+        Effect::Average { models, .. } => models.clone(),
+        Effect::Combine { members, averages, .. } => {
+            members.iter().chain(averages).map(|model| model.predictions.clone()).collect()
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -63,7 +63,7 @@ fn a_drained_worker_hands_its_tasks_back_and_gets_none_until_it_is_reinstated() 
             show workers
                 {"id":"w1","connected":true,"state":"connected","standing":"drained","slots":[{"index":0,"device":"cpu","task":null},{"index":1,"device":"cpu","task":null},{"index":2,"device":"cpu","task":null}],"last_heartbeat_ms":0}
             show job
-                {"id":"demo-1","name":"demo","phase":"running","detail":"every worker is drained or set aside; `tutti get workers` lists them, `tutti reinstate` lets one work","members_ready":0,"members_total":3,"submitted_ms":0,"ended_ms":null,"served":false}
+                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"running","detail":"every worker is drained or set aside; `tutti get workers` lists them, `tutti reinstate` lets one work","members_ready":0,"members_total":3,"members_lost":0,"submitted_ms":0,"ended_ms":null,"served":false}
             reinstate w1
                 grant w1/0 train/0@2: seed-0 from c0.100
             reinstate w1

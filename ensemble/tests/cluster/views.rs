@@ -38,7 +38,7 @@ fn what_users_see_of_a_job_at_work() {
             checkpoint train/0@1 0 100
             checkpoint train/0@1 0 200
             show job
-                {"id":"demo-1","name":"demo","phase":"running","detail":"","members_ready":0,"members_total":1,"submitted_ms":0,"ended_ms":null,"served":true}
+                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"running","detail":"","members_ready":0,"members_total":1,"members_lost":0,"submitted_ms":0,"ended_ms":null,"served":true}
             show members
                 {"index":0,"name":"seed-0","seed":0,"state":"training","digest":null,"bytes":null,"validation":null,"test":null}
             show averages
@@ -86,15 +86,15 @@ fn a_job_says_what_it_waits_for() {
             submit
                 accepted demo-1
             show job
-                {"id":"demo-1","name":"demo","phase":"running","detail":"no worker is in session","members_ready":0,"members_total":1,"submitted_ms":0,"ended_ms":null,"served":false}
+                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"running","detail":"no worker is in session","members_ready":0,"members_total":1,"members_lost":0,"submitted_ms":0,"ended_ms":null,"served":false}
             join w1 1
             show job
-                {"id":"demo-1","name":"demo","phase":"running","detail":"","members_ready":0,"members_total":1,"submitted_ms":0,"ended_ms":null,"served":false}
+                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"running","detail":"waits for a slot","members_ready":0,"members_total":1,"members_lost":0,"submitted_ms":0,"ended_ms":null,"served":false}
             ready w1 0
                 grant w1/0 train/0@1: seed-0
             fail train/0@1 engine
             show job
-                {"id":"demo-1","name":"demo","phase":"running","detail":"`demo-1/train/0` failed and is tried again (engine lost, 1 of 5 times): the engine was killed by signal 9","members_ready":0,"members_total":1,"submitted_ms":0,"ended_ms":null,"served":false}
+                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"running","detail":"`demo-1/train/0` failed and is tried again (engine lost, 1 of 5 times): the engine was killed by signal 9; it waits until 00:00:01 UTC","members_ready":0,"members_total":1,"members_lost":0,"submitted_ms":0,"ended_ms":null,"served":false}
             ready w1 0
             tick 2000
                 retried demo-1/train/0
@@ -103,7 +103,7 @@ fn a_job_says_what_it_waits_for() {
             model train/0@2 0 final
             trained train/0@2
             show job
-                {"id":"demo-1","name":"demo","phase":"running","detail":"","members_ready":0,"members_total":1,"submitted_ms":0,"ended_ms":null,"served":false}
+                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"running","detail":"waits for a slot","members_ready":0,"members_total":1,"members_lost":0,"submitted_ms":0,"ended_ms":null,"served":false}
         "#]],
     );
 }

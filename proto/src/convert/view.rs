@@ -18,7 +18,10 @@ impl From<JobView> for v1::Job {
             submitted_ms: job.submitted_ms,
             ended_ms: job.ended_ms.unwrap_or_default(),
             served: job.served,
-            ..Self::default()
+            namespace: job.namespace,
+            priority: job.priority.into(),
+            members_lost: job.members_lost,
+            failed_task: job.failed_task.map(|task| task.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -54,6 +57,7 @@ fn member_state(state: MemberState) -> &'static str {
         MemberState::Training => "training",
         MemberState::Trained => "trained",
         MemberState::Evaluated => "evaluated",
+        MemberState::Lost => "lost",
     }
 }
 

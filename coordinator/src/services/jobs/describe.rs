@@ -5,7 +5,7 @@ use ensemble::cluster::Cluster;
 use ensemble::id::{Digest, JobId};
 use ensemble::job::Combine;
 use ensemble::report::Report;
-use ensemble::view::MemberView;
+use ensemble::view::{MemberState, MemberView};
 use proto::v1::{DescribeModelsReply, ModelEntry};
 use tonic::Status;
 
@@ -61,7 +61,8 @@ fn ensemble(cluster: &Cluster, job: &JobId, combine: Combine) -> Result<Describe
     let Report { weights, temperature, .. } =
         cluster.report(job).map_err(rejection_status)?.ok_or_else(|| no_report(job))?;
     let members = cluster.members(job).map_err(rejection_status)?;
-    let weighted = members.into_iter().zip(weights).filter(|(_, weight)| **weight > 0.0);
+    let left = members.into_iter().filter(|member| member.state != MemberState::Lost);
+    let weighted = left.zip(weights).filter(|(_, weight)| **weight > 0.0);
     let entries: Result<Vec<_>, _> = weighted.map(|(member, weight)| Ok((member_entry(member)?, *weight))).collect();
     let (models, weights) = entries.map_err(|status: Status| status)?.into_iter().unzip();
     Ok(DescribeModelsReply {

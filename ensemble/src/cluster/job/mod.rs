@@ -3,25 +3,28 @@
 //! Nothing here knows workers. A step of a job says in its [`Followup`] what the cluster must carry out.
 
 mod contest;
+mod keep;
+mod loss;
 mod model;
+mod repair;
 mod run;
 mod training;
 mod views;
 
 pub(super) use contest::ContestState;
-pub(super) use model::{Calibration, Model, ModelSource, ModelState, Soup, Stored};
-pub(super) use run::{Checkpoint, RunState};
+pub(super) use model::{Calibration, Lost, Model, ModelSource, ModelState, Soup, Stored};
+pub(super) use run::{Branch, Checkpoint, RunState};
 pub(super) use training::no_part;
 
 use super::task::{Success, Task, TaskKind, TaskState};
 use super::{Effect, Evaluated, Millis, TrainRun, Work};
 use crate::expand::{AverageSource, MemberSource, ModelRef, Plan, yields};
 use crate::id::{JobId, TaskId};
-use crate::job::Job;
+use crate::job::{Combination, Job};
 use crate::report::Report;
 use crate::run::Run;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct JobState {
@@ -77,6 +80,9 @@ pub(super) struct Finished {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Failed {
     pub message: String,
+    /// The task whose failure it was.
+    #[serde(default)]
+    pub task: Option<u32>,
     pub ended: Millis,
 }
 
@@ -93,6 +99,9 @@ pub(super) struct Member {
     pub model: Option<u32>,
     /// The soups that take this member in, by their models.
     pub soups: Vec<u32>,
+    /// Why the ensemble must do without, if it must.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<String>,
 }
 
 /// What a job still waits for. When all is zero it can be combined, so nobody has to look through its tasks.
@@ -108,12 +117,25 @@ struct Open {
 pub(super) struct Followup {
     /// Tasks that became ready.
     pub ready: Vec<u32>,
+    /// Tasks that are to be set back, wherever they are: what they start from or what they brought is gone.
+    pub recalled: BTreeSet<u32>,
     pub effects: Vec<Effect>,
     /// Why the job cannot succeed.
-    pub hopeless: Option<String>,
+    pub hopeless: Option<Hopeless>,
+}
+
+#[derive(Debug)]
+pub(super) struct Hopeless {
+    pub message: String,
+    /// The task whose failure it was.
+    pub task: Option<u32>,
 }
 
 impl JobPhase {
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Done(_))
+    }
+
     /// When the job ended.
     pub fn ended(&self) -> Option<Millis> {
         match self {
@@ -195,23 +217,32 @@ impl JobState {
         self.open.tasks -= 1;
     }
 
-    /// Goes on to combining once nothing is open any more.
+    /// Goes on to combining once nothing is open any more, and back if something is open again.
     pub fn advance(&mut self, followup: &mut Followup) {
         let Open { tasks, models, contests } = self.open;
-        if matches!(self.phase, JobPhase::Running) && tasks + models + contests == 0 {
-            self.phase = JobPhase::Combining;
-            followup.effects.push(self.combine());
+        match (&self.phase, tasks + models + contests) {
+            (JobPhase::Running, 0) => {
+                self.phase = JobPhase::Combining;
+                followup.effects.push(self.combine());
+            }
+            (JobPhase::Combining, 1..) => self.phase = JobPhase::Running,
+            _ => {}
         }
     }
 
     /// What the coordinator is asked to do when all is evaluated.
     pub fn combine(&self) -> Effect {
-        let members = self.members.iter().filter_map(|member| self.evaluated(&member.name, member.model?));
+        let left = || self.members.iter().filter(|member| member.lost.is_none());
+        let members = left().filter_map(|member| self.evaluated(&member.name, member.model?));
+        let weights = self.job.ensemble.weights.as_ref().map(|weights| {
+            let all = self.members.iter().zip(weights);
+            all.filter(|(member, _)| member.lost.is_none()).map(|(_, weight)| *weight).collect()
+        });
         let averages =
             self.averages.iter().filter_map(|&model| self.evaluated(&self.models[model as usize].name, model));
         Effect::Combine {
             job: self.id.clone(),
-            combination: self.job.ensemble.clone(),
+            combination: Combination { weights, ..self.job.ensemble.clone() },
             members: members.collect(),
             averages: averages.collect(),
         }
@@ -268,7 +299,7 @@ impl JobState {
         if let Some(model) = model {
             self.models[model as usize].members.push(index);
         }
-        self.members.push(Member { name, model, soups: Vec::new() });
+        self.members.push(Member { name, model, soups: Vec::new(), lost: None });
     }
 
     fn add_average(&mut self, name: String, source: AverageSource) {
@@ -296,20 +327,34 @@ impl JobState {
             self.runs.get_mut(index).expect("packs are made of the job's runs").task = task;
         }
         // A run that branches off is alone in its pack.
-        let origin = self.runs[&runs[0]].origin();
+        let run = runs[0];
+        let origin = self.runs[&run].origin();
         self.add_task(TaskKind::Train { runs }, origin.is_some(), followup);
         if let Some((parent, start)) = origin {
             let parent = self.runs.get_mut(&parent).expect("a run branches off one of its job");
-            parent.branch_at(start).tasks.push(task);
+            let branch = parent.branch_at(start);
+            branch.leaving.push(run);
+            branch.tasks.push(task);
         }
     }
 
-    fn add_task(&mut self, kind: TaskKind, blocked: bool, followup: &mut Followup) {
+    fn add_task(&mut self, kind: TaskKind, blocked: bool, followup: &mut Followup) -> u32 {
+        let task = self.tasks.len() as u32;
         let state = if blocked { TaskState::Blocked } else { TaskState::Ready };
         if !blocked {
-            followup.ready.push(self.tasks.len() as u32);
+            followup.ready.push(task);
         }
         self.tasks.push(Task::new(kind, state));
         self.open.tasks += 1;
+        task
+    }
+
+    /// Makes a task ready that can start now: the one that there is already, or else a new one.
+    fn renew_task(&mut self, task: Option<u32>, kind: TaskKind, followup: &mut Followup) -> u32 {
+        let Some(task) = task else { return self.add_task(kind, false, followup) };
+        let state = std::mem::replace(&mut self.tasks[task as usize].state, TaskState::Ready);
+        self.open.tasks += usize::from(matches!(state, TaskState::Done(_)));
+        followup.ready.push(task);
+        task
     }
 }

@@ -18,6 +18,21 @@ pub(in super::super) struct Model {
     /// The members that it is.
     pub members: Vec<u32>,
     pub state: ModelState,
+    /// What it was before its batch-norm statistics were its own: from there a damaged model is soon made again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<Stored>,
+    /// What it was when it was evaluated, if that has been damaged since. The same bytes again need no evaluation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<Box<Evaluation>>,
+    /// Whether its contest has counted it in.
+    #[serde(default)]
+    pub counted: bool,
+    /// The task that calibrates it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<u32>,
+    /// The task that evaluates it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +60,9 @@ pub(in super::super) struct Soup {
 ///      │                      ▼               ▲
 ///      └─▶ Averaging ──▶ Calibrating ─────────┘
 ///    (a soup)     └───────────────────────────┘
+///
+///   all but Evaluated ── what makes it failed for good ──▶ Lost
+///   all ── damaged in the store ──▶ what its maker starts from
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in super::super) enum ModelState {
@@ -58,6 +76,15 @@ pub(in super::super) enum ModelState {
     Stored(Stored),
     /// It has predicted all parts of the data.
     Evaluated(Box<Evaluation>),
+    /// There will be none, or none with scores.
+    Lost(Lost),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(in super::super) struct Lost {
+    pub why: String,
+    /// The model, if it is only its evaluation that failed.
+    pub stored: Option<Stored>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,7 +108,28 @@ pub(in super::super) struct Evaluation {
 
 impl Model {
     pub fn new(name: String, source: ModelSource, contest: Option<u32>) -> Self {
-        Self { name, source, contest, members: Vec::new(), state: ModelState::Planned }
+        Self {
+            name,
+            source,
+            contest,
+            members: Vec::new(),
+            state: ModelState::Planned,
+            raw: None,
+            known: None,
+            counted: false,
+            calibration: None,
+            evaluation: None,
+        }
+    }
+
+    /// What is known of it: that stands even if the bytes that it is known of are damaged.
+    pub fn scores(&self) -> Option<&EvaluationScores> {
+        let evaluation = self.state.evaluation().or(self.known.as_deref());
+        evaluation.map(|evaluation| &evaluation.scores)
+    }
+
+    pub fn is_lost(&self) -> bool {
+        matches!(self.state, ModelState::Lost(_))
     }
 }
 
@@ -92,6 +140,7 @@ impl ModelState {
             Self::Planned | Self::Averaging | Self::Calibrating(_) => None,
             Self::Stored(stored) => Some(stored),
             Self::Evaluated(evaluation) => Some(&evaluation.stored),
+            Self::Lost(lost) => lost.stored.as_ref(),
         }
     }
 
@@ -108,17 +157,33 @@ impl JobState {
     /// statistics that belong to none of the weights it was made of, so it is calibrated first.
     pub fn store(&mut self, model: u32, stored: Stored, calibrate: bool, followup: &mut Followup) {
         if calibrate {
-            self.models[model as usize].state = ModelState::Calibrating(Calibration { raw: stored });
-            self.add_task(TaskKind::Calibrate { model }, false, followup);
+            let task = self.models[model as usize].calibration;
+            let task = self.renew_task(task, TaskKind::Calibrate { model }, followup);
+            let entry = &mut self.models[model as usize];
+            entry.state = ModelState::Calibrating(Calibration { raw: stored.clone() });
+            entry.raw = Some(stored);
+            entry.calibration = Some(task);
         } else {
             self.keep(model, stored, followup);
         }
     }
 
-    /// Takes a model as it will be served, and has it evaluated.
+    /// Takes a model as it will be served, and has it evaluated unless the very same was.
     pub fn keep(&mut self, model: u32, stored: Stored, followup: &mut Followup) {
-        self.models[model as usize].state = ModelState::Stored(stored);
-        self.add_task(TaskKind::Evaluate { model }, false, followup);
+        let entry = &mut self.models[model as usize];
+        match entry.known.take() {
+            Some(known) if known.stored.artifact == stored.artifact => {
+                entry.state = ModelState::Evaluated(known);
+                self.open.models -= 1;
+                self.trouble = None;
+            }
+            _ => {
+                entry.state = ModelState::Stored(stored);
+                let task = entry.evaluation;
+                let task = self.renew_task(task, TaskKind::Evaluate { model }, followup);
+                self.models[model as usize].evaluation = Some(task);
+            }
+        }
         for member in self.models[model as usize].members.clone() {
             self.add_to_soups(member, followup);
         }
@@ -134,9 +199,7 @@ impl JobState {
         let stored = entry.state.stored().expect("what was evaluated is stored").clone();
         entry.state = ModelState::Evaluated(Box::new(Evaluation { stored, predictions, scores }));
         self.open.models -= 1;
-        if let Some(contest) = self.models[model as usize].contest {
-            self.count_in(contest, followup);
-        }
+        self.count_in(model, followup);
     }
 
     /// Gives a member's place to a model.
@@ -153,12 +216,30 @@ impl JobState {
     fn add_to_soups(&mut self, member: u32, followup: &mut Followup) {
         for model in self.members[member as usize].soups.clone() {
             let entry = &mut self.models[model as usize];
-            let ModelSource::Soup(soup) = &mut entry.source else { continue };
+            let (ModelSource::Soup(soup), ModelState::Planned) = (&mut entry.source, &entry.state) else { continue };
             soup.missing -= 1;
             if soup.missing == 0 {
                 entry.state = ModelState::Averaging;
                 followup.effects.extend(self.averaging(model));
             }
+        }
+    }
+
+    /// Looks through the members of a soup that is not made yet, and has it averaged if they are all there.
+    pub(super) fn recount(&mut self, model: u32, followup: &mut Followup) {
+        let ModelSource::Soup(soup) = &self.models[model as usize].source else { return };
+        let stored = |&member: &u32| {
+            let model = self.members[member as usize].model?;
+            self.models[model as usize].state.stored()
+        };
+        let missing = soup.members.iter().filter(|member| stored(member).is_none()).count();
+        let entry = &mut self.models[model as usize];
+        if let ModelSource::Soup(soup) = &mut entry.source {
+            soup.missing = missing;
+        }
+        entry.state = if missing == 0 { ModelState::Averaging } else { ModelState::Planned };
+        if missing == 0 {
+            followup.effects.extend(self.averaging(model));
         }
     }
 

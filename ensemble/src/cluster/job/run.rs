@@ -23,6 +23,13 @@ pub(in super::super) struct Checkpoint {
     pub step: u64,
     pub artifact: Artifact,
     pub committed: Millis,
+    /// Nothing starts from it any more, so it may be gone from the store.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub released: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// A point at which other runs leave this one.
@@ -30,13 +37,23 @@ pub(in super::super) struct Checkpoint {
 pub(in super::super) struct Branch {
     /// The checkpoint that stands there. The first one stays: runs may have started from it.
     pub checkpoint: Option<Checkpoint>,
-    /// The tasks that wait for it.
+    /// The runs that leave there.
+    #[serde(default)]
+    pub leaving: Vec<u32>,
+    /// Those of their tasks that wait for it.
     pub tasks: Vec<u32>,
+}
+
+impl Branch {
+    /// The checkpoint, if runs can start from it.
+    pub fn start(&self) -> Option<&Checkpoint> {
+        self.checkpoint.as_ref().filter(|checkpoint| !checkpoint.released)
+    }
 }
 
 impl RunState {
     pub fn new(run: Run) -> Self {
-        let branch = |_| Branch { checkpoint: None, tasks: Vec::new() };
+        let branch = |_| Branch { checkpoint: None, leaving: Vec::new(), tasks: Vec::new() };
         let branches = run.branch_points.iter().map(branch).collect();
         Self { run, task: 0, checkpoints: VecDeque::new(), branches }
     }
@@ -57,15 +74,27 @@ impl RunState {
     /// The checkpoint at which runs that leave at `start` begin.
     pub fn branch_checkpoint(&self, start: f64) -> Option<&Checkpoint> {
         let place = self.run.branch_points.iter().position(|&point| point == start)?;
-        self.branches[place].checkpoint.as_ref()
+        self.branches[place].start()
     }
 
-    /// Keeps a checkpoint. A run that was set back commits steps again: what it had beyond them is of another past.
-    pub fn commit(&mut self, checkpoint: Checkpoint) {
+    /// The checkpoints that the run can go on from, the newest first.
+    pub fn resumable(&self) -> impl Iterator<Item = &Checkpoint> {
+        self.checkpoints.iter().rev().filter(|checkpoint| !checkpoint.released)
+    }
+
+    /// Takes a checkpoint, and releases all but the newest `kept`. A run that was set back commits steps again: what it
+    /// had beyond them is of another past.
+    pub fn commit(&mut self, checkpoint: Checkpoint, kept: usize) {
         self.checkpoints.retain(|older| older.step < checkpoint.step);
         self.checkpoints.push_back(checkpoint);
         if self.checkpoints.len() > CHECKPOINTS_PER_RUN {
             self.checkpoints.pop_front();
         }
+        self.release(kept);
+    }
+
+    /// Releases all checkpoints but the newest `kept`. What was released once may be gone.
+    pub fn release(&mut self, kept: usize) {
+        self.checkpoints.iter_mut().rev().skip(kept).for_each(|checkpoint| checkpoint.released = true);
     }
 }

@@ -1,9 +1,13 @@
 //! What the training of a pack brings: checkpoints and models.
 
 use super::super::{Millis, Rejection};
-use super::{Checkpoint, Followup, JobState, ModelState, Stored, TaskKind, TaskState, TrainRun};
+use super::{Branch, Checkpoint, Followup, JobState, ModelState, Stored, TaskKind, TaskState, TrainRun};
 use crate::expand::{ModelRef, yields};
 use crate::run::{Artifact, ModelKind};
+
+/// Checkpoints that a run which is trained can be set back to, at least. Two, because a pack that lost its worker between
+/// two commits goes on from the last but one, and so does a run whose newest is damaged.
+const RESUMABLE: u32 = 2;
 
 impl JobState {
     /// Takes a checkpoint of a run. What branches off where it stands becomes ready.
@@ -21,12 +25,16 @@ impl JobState {
             let unknown =
                 || Rejection::Unexpected(format!("run {run} has {points} branch points, and no number {branch}"));
             let branch = state.branches.get_mut(branch as usize).ok_or_else(unknown)?;
-            branch.checkpoint.get_or_insert_with(|| checkpoint.clone());
+            if branch.start().is_none() {
+                branch.checkpoint = Some(checkpoint.clone());
+            }
             followup.ready.append(&mut branch.tasks);
         }
         if !repeated {
-            state.commit(checkpoint);
+            let kept = self.job.keep.checkpoints.unwrap_or(0).max(RESUMABLE) as usize;
+            state.commit(checkpoint, kept);
         }
+        self.release_if_trained(run);
         for &task in &followup.ready {
             self.tasks[task as usize].state = TaskState::Ready;
         }
@@ -49,6 +57,7 @@ impl JobState {
             let calibrate = batch_norm && matches!(kind, ModelKind::Average { .. });
             self.store(model, stored, calibrate, followup);
         }
+        self.release_if_trained(run);
         Ok(())
     }
 
@@ -62,12 +71,8 @@ impl JobState {
     /// Whether this very model is known of the run, as it was committed.
     pub fn has_model(&self, source: ModelRef, artifact: &Artifact) -> bool {
         let Some(&model) = self.model_of.get(&source) else { return false };
-        let state = &self.models[model as usize].state;
-        let raw = match state {
-            ModelState::Calibrating(calibration) => Some(&calibration.raw),
-            _ => state.stored(),
-        };
-        raw.is_some_and(|stored| stored.artifact == *artifact)
+        let model = &self.models[model as usize];
+        model.raw.as_ref().or(model.state.stored()).is_some_and(|stored| stored.artifact == *artifact)
     }
 
     /// Whether a task is a training that has brought everything.
@@ -92,7 +97,8 @@ impl JobState {
         if let Some(kind) = yields(&state.run).into_iter().find(|&kind| self.is_planned(ModelRef { run, kind })) {
             return Some(format!("the training of `{name}` ended without its {}", told(kind)));
         }
-        let open = state.branches.iter().any(|branch| branch.checkpoint.is_none());
+        let awaited = |branch: &Branch| branch.leaving.iter().any(|&run| !self.is_run_trained(run));
+        let open = state.branches.iter().any(|branch| branch.start().is_none() && awaited(branch));
         open.then(|| format!("the training of `{name}` ended without the checkpoint at which another run leaves it"))
     }
 
@@ -113,14 +119,13 @@ impl JobState {
 
     fn common_step(&self, runs: &[u32]) -> Option<u64> {
         let first = self.runs.get(runs.first()?)?;
-        let has = |run: &u32, step| self.runs[run].checkpoints.iter().any(|checkpoint| checkpoint.step == step);
-        let steps = first.checkpoints.iter().rev().map(|checkpoint| checkpoint.step);
-        steps.into_iter().find(|&step| runs.iter().all(|run| has(run, step)))
+        let has = |run: &u32, step| self.runs[run].resumable().any(|checkpoint| checkpoint.step == step);
+        first.resumable().map(|checkpoint| checkpoint.step).find(|&step| runs.iter().all(|run| has(run, step)))
     }
 
     fn resume(&self, run: u32, step: Option<u64>) -> Option<Artifact> {
         let state = &self.runs[&run];
-        let own = state.checkpoints.iter().find(|checkpoint| Some(checkpoint.step) == step);
+        let own = state.resumable().find(|checkpoint| Some(checkpoint.step) == step);
         let branch = || {
             let (parent, start) = state.origin()?;
             self.runs[&parent].branch_checkpoint(start)
@@ -144,6 +149,6 @@ pub(in super::super) fn no_part(run: u32) -> Rejection {
 /// A checkpoint committed now.
 impl Checkpoint {
     pub fn new(step: u64, artifact: Artifact, committed: Millis) -> Self {
-        Self { step, artifact, committed }
+        Self { step, artifact, committed, released: false }
     }
 }

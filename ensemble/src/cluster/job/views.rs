@@ -3,6 +3,7 @@
 use super::super::Effect;
 use super::super::task::{Task, TaskState as State};
 use super::{Checkpoint, JobPhase, JobState, Member, Model, ModelSource, ModelState, RunState as Run};
+use crate::expand::{ModelRef, yields};
 use crate::metrics::Scores;
 use crate::run::ModelKind;
 use crate::view::{
@@ -12,12 +13,11 @@ use crate::view::{
 
 impl JobState {
     pub fn view(&self) -> JobView {
-        let (phase, detail) = match &self.phase {
-            JobPhase::Running => (Phase::Running, self.trouble.clone().unwrap_or_default()),
-            JobPhase::Combining => (Phase::Running, "combining the members' predictions".to_owned()),
-            JobPhase::Done(_) => (Phase::Done, String::new()),
-            JobPhase::Failed(failed) => (Phase::Failed, failed.message.clone()),
-            JobPhase::Cancelled(_) => (Phase::Cancelled, String::new()),
+        let phase = match &self.phase {
+            JobPhase::Running | JobPhase::Combining => Phase::Running,
+            JobPhase::Done(_) => Phase::Done,
+            JobPhase::Failed(_) => Phase::Failed,
+            JobPhase::Cancelled(_) => Phase::Cancelled,
         };
         let ready = |member: &&Member| {
             member.model.is_some_and(|model| self.models[model as usize].state.evaluation().is_some())
@@ -25,10 +25,14 @@ impl JobState {
         JobView {
             id: self.id.clone(),
             name: self.job.name.clone(),
+            namespace: self.job.namespace.clone(),
+            priority: self.job.priority,
             phase,
-            detail,
+            detail: String::new(),
+            failed_task: self.failed_task(),
             members_ready: self.members.iter().filter(ready).count() as u32,
             members_total: self.members.len() as u32,
+            members_lost: self.members_lost() as u32,
             submitted_ms: self.submitted,
             ended_ms: self.phase.ended(),
             served: self.job.serve.is_some(),
@@ -39,13 +43,17 @@ impl JobState {
         let member = &self.members[index];
         let model = member.model.map(|model| &self.models[model as usize]);
         let seed = model.and_then(|model| Some(self.runs[&model.run()?].run.seed));
-        let (validation, test) = model.map_or((None, None), Model::scores);
+        let (validation, test) = model.map_or((None, None), Model::scores_shown);
         let stored = model.and_then(|model| model.state.stored());
         MemberView {
             index: index as u32,
             name: member.name.clone(),
             seed,
-            state: model.map_or(MemberState::Planned, |model| self.model_state(model)),
+            state: match (&member.lost, model) {
+                (Some(_), _) => MemberState::Lost,
+                (None, model) => model.map_or(MemberState::Planned, |model| self.model_state(model)),
+            },
+            lost: member.lost.clone(),
             digest: stored.map(|stored| stored.artifact.digest.clone()),
             bytes: stored.map(|stored| stored.artifact.bytes),
             validation,
@@ -55,7 +63,7 @@ impl JobState {
 
     pub fn average_view(&self, index: usize) -> AverageView {
         let model = &self.models[self.averages[index] as usize];
-        let (validation, test) = model.scores();
+        let (validation, test) = model.scores_shown();
         let stored = model.state.stored();
         AverageView {
             index: index as u32,
@@ -77,6 +85,7 @@ impl JobState {
             ModelState::Averaging => MemberState::Training,
             ModelState::Calibrating(_) | ModelState::Stored(_) => MemberState::Trained,
             ModelState::Evaluated(_) => MemberState::Evaluated,
+            ModelState::Lost(_) => MemberState::Lost,
         }
     }
 
@@ -84,6 +93,7 @@ impl JobState {
         let task = &self.tasks[run.task as usize];
         let trained = self.is_run_trained(run.run.index);
         let state = match &task.state {
+            _ if self.is_run_lost(run) => RunState::Failed,
             _ if trained => RunState::Done,
             State::Done(_) => RunState::Done,
             State::Leased(_) => RunState::Training,
@@ -143,6 +153,17 @@ impl JobState {
         own.chain(branch).map(view).collect()
     }
 
+    fn is_run_lost(&self, run: &Run) -> bool {
+        let mut models = yields(&run.run).into_iter().map(|kind| ModelRef { run: run.run.index, kind });
+        models.any(|model| self.models[self.model_of[&model] as usize].is_lost())
+    }
+
+    /// Whether the coordinator is asked for an average again, though the job is done.
+    pub fn awaits_average(&self, average: u32) -> bool {
+        let model = self.averages.get(average as usize).map(|&model| &self.models[model as usize]);
+        self.phase.is_done() && model.is_some_and(|model| matches!(model.state, ModelState::Averaging))
+    }
+
     pub fn outstanding(&self) -> Vec<Effect> {
         let averaging = |&model: &u32| matches!(self.models[model as usize].state, ModelState::Averaging);
         let averages = self.averages.iter().copied().filter(averaging).filter_map(|model| self.averaging(model));
@@ -159,8 +180,8 @@ impl Model {
         }
     }
 
-    fn scores(&self) -> (Option<Scores>, Option<Scores>) {
-        let scores = self.state.evaluation().map(|evaluation| &evaluation.scores);
+    fn scores_shown(&self) -> (Option<Scores>, Option<Scores>) {
+        let scores = self.scores();
         (scores.and_then(|scores| scores.validation), scores.and_then(|scores| scores.test))
     }
 

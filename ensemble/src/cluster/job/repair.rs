@@ -1,0 +1,238 @@
+//! What becomes of an artifact that is damaged in the store, or gone from it.
+//!
+//! A checkpoint is forgotten, and its run goes on from the one before. What made a model or predictions is done again, and
+//! what starts from them waits; what was learned about a model stands, and is not learned again if the same bytes come
+//! back, which on the same kind of device they do. A job that is done has its models made again too. One that failed or was
+//! cancelled only says what it has lost.
+
+use super::{Calibration, Followup, JobPhase, JobState, Model, ModelSource, ModelState, TaskKind, TaskState};
+use crate::id::Digest;
+use crate::run::ModelKind;
+
+impl JobState {
+    /// Forgets an artifact, and has done again what the job needs of it.
+    pub fn forget(&mut self, digest: &Digest, followup: &mut Followup) {
+        self.forget_checkpoints(digest, followup);
+        for model in 0..self.models.len() as u32 {
+            if self.models[model as usize].refers_to(digest) {
+                self.forget_of(model, digest, followup);
+            }
+        }
+    }
+
+    /// Whether what a task starts from is there.
+    pub fn can_start(&self, task: u32) -> bool {
+        match &self.tasks[task as usize].kind {
+            TaskKind::Train { runs } => runs.iter().all(|&run| self.is_run_trained(run) || self.has_start(run)),
+            TaskKind::Calibrate { model } => matches!(self.models[*model as usize].state, ModelState::Calibrating(_)),
+            TaskKind::Evaluate { model } => matches!(self.models[*model as usize].state, ModelState::Stored(_)),
+        }
+    }
+
+    /// Sets a task back that nobody is at any more, and says whether it can start at once.
+    pub fn set_back(&mut self, task: u32) -> bool {
+        let can_start = self.can_start(task);
+        let entry = &mut self.tasks[task as usize];
+        self.open.tasks += usize::from(matches!(entry.state, TaskState::Done(_)));
+        entry.state = if can_start { TaskState::Ready } else { TaskState::Blocked };
+        if !self.is_wanted(task) {
+            self.tasks[task as usize].state = TaskState::Withdrawn;
+            self.open.tasks -= 1;
+            return false;
+        }
+        if !can_start {
+            self.wait_at_branch(task);
+        }
+        can_start
+    }
+
+    /// Whether a task has something to bring that is not lost.
+    fn is_wanted(&self, task: u32) -> bool {
+        match &self.tasks[task as usize].kind {
+            TaskKind::Train { runs } => runs.iter().any(|&run| !self.is_run_trained(run)),
+            TaskKind::Calibrate { model } | TaskKind::Evaluate { model } => !self.models[*model as usize].is_lost(),
+        }
+    }
+
+    fn forget_checkpoints(&mut self, digest: &Digest, followup: &mut Followup) {
+        let mut gone = Vec::new();
+        for (&index, run) in &mut self.runs {
+            run.checkpoints.retain(|checkpoint| checkpoint.artifact.digest != *digest);
+            for branch in &mut run.branches {
+                let damaged = branch.checkpoint.take_if(|checkpoint| checkpoint.artifact.digest == *digest);
+                gone.extend(damaged.map(|checkpoint| (index, checkpoint.step, branch.leaving.clone())));
+            }
+        }
+        for (parent, step, leaving) in gone {
+            let bereft = |&run: &u32| !self.is_run_trained(run) && !self.has_start(run);
+            let bereft: Vec<_> = leaving.into_iter().filter(bereft).collect();
+            if self.is_repaired() && !bereft.is_empty() {
+                self.lead_to_branch(parent, step, &bereft, followup);
+            }
+        }
+    }
+
+    /// Has a run come once more to where others leave it, from a checkpoint that lies before.
+    fn lead_to_branch(&mut self, parent: u32, step: u64, leaving: &[u32], followup: &mut Followup) {
+        let run = self.runs.get_mut(&parent).expect("a run branches off one of its job");
+        run.checkpoints.retain(|checkpoint| checkpoint.step < step);
+        let task = run.task;
+        followup.recalled.extend(leaving.iter().map(|run| self.runs[run].task));
+        if self.is_given_up(task) {
+            let why = "the checkpoint from which it starts was damaged in the store, and cannot be made again";
+            leaving.iter().for_each(|&run| self.lose_run(run, why, followup));
+            self.check_attainable(None, why.to_owned(), followup);
+        } else {
+            followup.recalled.insert(task);
+        }
+    }
+
+    fn is_given_up(&self, task: u32) -> bool {
+        matches!(self.tasks[task as usize].state, TaskState::Failed | TaskState::Withdrawn)
+    }
+
+    fn forget_of(&mut self, model: u32, digest: &Digest, followup: &mut Followup) {
+        let entry = &mut self.models[model as usize];
+        let is = |stored: &super::Stored| stored.artifact.digest == *digest;
+        entry.raw.take_if(|raw| is(raw));
+        if !self.is_repaired() || self.phase.is_done() && !self.kept_models().contains(&model) {
+            if self.models[model as usize].state.stored().is_some_and(is) {
+                self.trouble =
+                    Some(format!("the model of `{}` was damaged in the store", self.models[model as usize].name));
+            }
+            return;
+        }
+        let entry = &mut self.models[model as usize];
+        match &mut entry.state {
+            ModelState::Calibrating(calibration) if is(&calibration.raw) => self.make_again(model, followup),
+            ModelState::Stored(stored) if is(stored) => self.make_again(model, followup),
+            ModelState::Evaluated(evaluation) if is(&evaluation.stored) => self.make_again(model, followup),
+            ModelState::Evaluated(evaluation) if evaluation.predictions.digest == *digest => {
+                entry.state = ModelState::Stored(evaluation.stored.clone());
+                self.open.models += 1;
+                self.count_out(model);
+                followup.recalled.extend(self.models[model as usize].evaluation);
+            }
+            ModelState::Lost(lost) => drop(lost.stored.take_if(|stored| is(stored))),
+            _ => {}
+        }
+    }
+
+    /// Sets a model back to what it is made of.
+    fn make_again(&mut self, model: u32, followup: &mut Followup) {
+        let raw = self.models[model as usize].raw.clone();
+        let entry = &mut self.models[model as usize];
+        self.trouble = Some(format!("the model of `{}` was damaged in the store, and is made again", entry.name));
+        let state = raw.map_or(ModelState::Planned, |raw| ModelState::Calibrating(Calibration { raw }));
+        let calibrates = matches!(state, ModelState::Calibrating(_));
+        if let ModelState::Evaluated(evaluation) = std::mem::replace(&mut entry.state, state) {
+            entry.known = Some(evaluation);
+            self.open.models += 1;
+        }
+        let entry = &self.models[model as usize];
+        let waiting = [entry.evaluation, entry.calibration].into_iter().flatten();
+        let is_open = |&task: &u32| !matches!(self.tasks[task as usize].state, TaskState::Done(_));
+        followup.recalled.extend(waiting.filter(is_open));
+        if calibrates {
+            followup.recalled.extend(self.models[model as usize].calibration);
+        } else {
+            self.make_from_source(model, followup);
+        }
+        for member in self.models[model as usize].members.clone() {
+            for soup in self.members[member as usize].soups.clone() {
+                if matches!(self.models[soup as usize].state, ModelState::Planned | ModelState::Averaging) {
+                    self.recount(soup, followup);
+                }
+            }
+        }
+    }
+
+    fn make_from_source(&mut self, model: u32, followup: &mut Followup) {
+        let ModelSource::Run(source) = self.models[model as usize].source else {
+            return self.average_again(model, followup);
+        };
+        let state = self.runs.get_mut(&source.run).expect("models of runs are of the job's runs");
+        let task = state.task;
+        if self.is_given_up(task) {
+            return self.lose_damaged(model, followup);
+        }
+        followup.recalled.insert(task);
+        let state = self.runs.get_mut(&source.run).expect("models of runs are of the job's runs");
+        if matches!(source.kind, ModelKind::Snapshot { .. }) {
+            // The cycle's end lies before any checkpoint, for all that is known.
+            state.checkpoints.clear();
+        }
+        if let (false, Some((parent, start))) = (self.has_start(source.run), self.runs[&source.run].origin()) {
+            let branch = self.runs.get_mut(&parent).expect("a run branches off one of its job").branch_at(start);
+            let step = branch.checkpoint.take().map_or(0, |checkpoint| checkpoint.step);
+            self.lead_to_branch(parent, step, &[source.run], followup);
+        }
+    }
+
+    /// Has a soup averaged again, if its members' models are still kept.
+    fn average_again(&mut self, model: u32, followup: &mut Followup) {
+        let ModelSource::Soup(soup) = &self.models[model as usize].source else { return };
+        let kept = self.kept_models();
+        let is_kept = |&member: &u32| self.members[member as usize].model.is_some_and(|model| kept.contains(&model));
+        if soup.members.iter().all(is_kept) {
+            self.recount(model, followup);
+        } else {
+            self.lose_damaged(model, followup);
+        }
+    }
+
+    fn lose_damaged(&mut self, model: u32, followup: &mut Followup) {
+        let why = "its model was damaged in the store, and cannot be made again";
+        self.trouble = Some(format!("`{}` is lost: {why}", self.models[model as usize].name));
+        self.lose_model(model, why, followup);
+        self.check_attainable(None, why.to_owned(), followup);
+    }
+
+    /// Whether a run that is not trained can be: from its own checkpoints, from where it leaves another, or from scratch.
+    fn has_start(&self, run: u32) -> bool {
+        let state = &self.runs[&run];
+        match state.origin() {
+            None => true,
+            Some((parent, start)) => {
+                state.resumable().next().is_some() || self.runs[&parent].branch_checkpoint(start).is_some()
+            }
+        }
+    }
+
+    fn wait_at_branch(&mut self, task: u32) {
+        let TaskKind::Train { runs } = &self.tasks[task as usize].kind else { return };
+        let Some((parent, start)) = runs.first().and_then(|run| self.runs[run].origin()) else { return };
+        let parent = self.runs.get_mut(&parent).expect("a run branches off one of its job");
+        let waiting = &mut parent.branch_at(start).tasks;
+        if !waiting.contains(&task) {
+            waiting.push(task);
+        }
+    }
+
+    /// Takes the evaluation of a model back out of a contest that is not decided yet.
+    fn count_out(&mut self, model: u32) {
+        let entry = &mut self.models[model as usize];
+        let Some(contest) = entry.contest else { return };
+        let contest = &mut self.contests[contest as usize];
+        if contest.open > 0 {
+            contest.open += u32::from(std::mem::take(&mut entry.counted));
+        }
+    }
+
+    /// Whether what the job has lost is made again.
+    fn is_repaired(&self) -> bool {
+        matches!(self.phase, JobPhase::Running | JobPhase::Combining | JobPhase::Done(_))
+    }
+}
+
+impl Model {
+    fn refers_to(&self, digest: &Digest) -> bool {
+        let raw = match &self.state {
+            ModelState::Calibrating(calibration) => Some(&calibration.raw),
+            _ => self.raw.as_ref(),
+        };
+        let predictions = self.state.evaluation().map(|evaluation| &evaluation.predictions);
+        let stored = raw.into_iter().chain(self.state.stored()).map(|stored| &stored.artifact);
+        stored.chain(predictions).any(|artifact| artifact.digest == *digest)
+    }
+}
