@@ -33,7 +33,7 @@ impl Cluster {
             JobPhase::Combining => {
                 losses.into_iter().chain(["combining the members' predictions".to_owned()]).collect()
             }
-            JobPhase::Done(_) => losses.into_iter().chain(trouble).collect(),
+            JobPhase::Done(_) => losses.into_iter().chain(mending(job)).collect(),
             JobPhase::Failed(failed) => [failed.message.clone()].into_iter().chain(trouble).collect(),
             JobPhase::Cancelled(_) => trouble.into_iter().collect(),
         };
@@ -108,6 +108,20 @@ fn losses(job: &JobState) -> Option<String> {
         more => format!(" and {more} more"),
     };
     (!told.is_empty()).then(|| format!("it does without {}{more}", told.join(", ")))
+}
+
+/// What a job that is done has lost from the store since.
+fn mending(job: &JobState) -> Option<String> {
+    let kept = job.kept_models().into_iter().map(|model| &job.models[model as usize]);
+    let mut missing = kept.filter(|model| model.state.stored().is_none() && !model.is_lost());
+    let name = &missing.next()?.name;
+    let more = match missing.count() {
+        0 => String::new(),
+        more => format!(" and of {more} more"),
+    };
+    let outcome = if job.is_busy() { "is made again" } else { "cannot be made again" };
+    let why = job.trouble.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    Some(format!("the model of `{name}`{more} was damaged in the store, and {outcome}{why}"))
 }
 
 fn time_of_day(moment: Millis) -> String {

@@ -167,7 +167,7 @@ fn a_damaged_model_is_made_again_and_what_was_learned_about_it_stands() {
                 {"index":0,"name":"seed-0","seed":0,"state":"planned","digest":null,"bytes":null,"validation":{"accuracy":0.95,"nll":0.5,"brier":0.1,"ece":0.01,"samples":100},"test":{"accuracy":0.95,"nll":0.5,"brier":0.1,"ece":0.01,"samples":100}}
                 {"index":1,"name":"seed-1","seed":1,"state":"training","digest":null,"bytes":null,"validation":null,"test":null}
             show job
-                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"running","detail":"the model of `seed-0` was damaged in the store, and is made again","members_ready":0,"members_total":2,"members_lost":0,"submitted_ms":0,"ended_ms":null,"served":false}
+                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"running","detail":"the model of `seed-0` was damaged in the store, and is made again","members_ready":1,"members_total":2,"members_lost":0,"submitted_ms":0,"ended_ms":null,"served":false}
             ready w1 0
                 grant w1/0 train/0@2: seed-0
             model train/1@1 1 final
@@ -271,7 +271,7 @@ fn damaged_predictions_are_made_again_before_the_report() {
             reported
                 refused: job `demo-1` is not ready to be combined
             show job
-                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"running","detail":"waits for a slot","members_ready":0,"members_total":1,"members_lost":0,"submitted_ms":0,"ended_ms":null,"served":false}
+                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"running","detail":"waits for a slot","members_ready":1,"members_total":1,"members_lost":0,"submitted_ms":0,"ended_ms":null,"served":false}
             ready w1 0
                 grant w1/0 evaluate/2@3: m0.final as fold-0
             evaluated evaluate/2@3 0.5
@@ -396,7 +396,7 @@ fn a_job_that_is_done_has_its_models_made_again() {
                 demo-1 ended
             damaged m0.final
             show job
-                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"done","detail":"the model of `seed-0` was damaged in the store, and is made again","members_ready":0,"members_total":1,"members_lost":0,"submitted_ms":0,"ended_ms":0,"served":false}
+                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"done","detail":"the model of `seed-0` was damaged in the store, and is made again","members_ready":1,"members_total":1,"members_lost":0,"submitted_ms":0,"ended_ms":0,"served":false}
             ready w1 0
                 grant w1/0 train/0@2: seed-0
             model train/0@2 0 final
@@ -412,7 +412,7 @@ fn a_job_that_is_done_has_its_models_made_again() {
             ready w1 1
             fail train/0@3 data
             show job
-                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"done","detail":"what was damaged in the store cannot be made again: `demo-1/train/0` failed (data; never tried again): label 11 is out of range","members_ready":1,"members_total":1,"members_lost":0,"submitted_ms":0,"ended_ms":0,"served":false}
+                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"done","detail":"the model of `ema` was damaged in the store, and cannot be made again: `demo-1/train/0` failed (data; never tried again): label 11 is out of range","members_ready":1,"members_total":1,"members_lost":0,"submitted_ms":0,"ended_ms":0,"served":false}
             show references
                 calibrated m0.final p-evaluate/1 p-evaluate/3 p-evaluate/4 soup
         "#]],

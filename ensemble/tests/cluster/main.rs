@@ -5,6 +5,7 @@ mod averages;
 mod bounds;
 mod contests;
 mod damage;
+mod decay;
 mod jobs;
 mod leases;
 mod losses;

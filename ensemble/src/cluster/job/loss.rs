@@ -16,8 +16,8 @@ impl JobState {
         self.tasks[task as usize].state = TaskState::Failed;
         self.open.tasks -= 1;
         if self.phase.is_done() {
-            self.trouble = Some(format!("what was damaged in the store cannot be made again: {why}"));
-            return;
+            self.trouble = Some(why);
+            return self.let_nobody_wait_for(task, followup);
         }
         if self.job.ensemble.min_members.is_some() {
             self.lose_task(task, &why, followup);
@@ -103,8 +103,7 @@ impl JobState {
         let stored = entry.state.stored().cloned();
         entry.state = ModelState::Lost(Lost { why: why.to_owned(), stored });
         self.open.models -= 1;
-        let entry = &self.models[model as usize];
-        followup.recalled.extend(entry.calibration.into_iter().chain(entry.evaluation));
+        followup.recalled.extend(self.models[model as usize].open_tasks(&self.tasks));
         for member in self.models[model as usize].members.clone() {
             self.lose_member(member, why, followup);
         }
@@ -123,7 +122,10 @@ impl JobState {
     /// Makes a soup without a member, unless it is made already.
     fn leave_out(&mut self, soup: u32, member: u32, followup: &mut Followup) {
         let entry = &mut self.models[soup as usize];
-        let (ModelSource::Soup(of), ModelState::Planned) = (&mut entry.source, &entry.state) else { return };
+        if !matches!(entry.state, ModelState::Planned | ModelState::Averaging) {
+            return;
+        }
+        let ModelSource::Soup(of) = &mut entry.source else { return };
         of.members.retain(|&of| of != member);
         if of.members.is_empty() {
             self.lose_model(soup, "all its members are lost", followup);

@@ -44,7 +44,7 @@ pub(super) struct JobState {
     pub averages: Vec<u32>,
     pub contests: Vec<ContestState>,
     pub tasks: Vec<Task>,
-    /// What went wrong last and is tried again, until something goes right.
+    /// What went wrong last and is tried again, until something goes right; after the end, why it stays so.
     pub trouble: Option<String>,
     open: Open,
 }
@@ -213,7 +213,7 @@ impl JobState {
     /// Marks a task as done.
     pub fn finish(&mut self, task: u32, success: Success) {
         self.tasks[task as usize].state = TaskState::Done(success);
-        self.trouble = None;
+        self.trouble.take_if(|_| !self.phase.is_done());
         self.open.tasks -= 1;
     }
 
@@ -353,7 +353,8 @@ impl JobState {
     fn renew_task(&mut self, task: Option<u32>, kind: TaskKind, followup: &mut Followup) -> u32 {
         let Some(task) = task else { return self.add_task(kind, false, followup) };
         let state = std::mem::replace(&mut self.tasks[task as usize].state, TaskState::Ready);
-        self.open.tasks += usize::from(matches!(state, TaskState::Done(_)));
+        let over = matches!(state, TaskState::Done(_) | TaskState::Failed | TaskState::Withdrawn);
+        self.open.tasks += usize::from(over);
         followup.ready.push(task);
         task
     }

@@ -1,6 +1,6 @@
 //! Models: everything that is evaluated.
 
-use super::super::task::TaskKind;
+use super::super::task::{TaskKind, TaskState};
 use super::super::{EvaluationScores, Millis};
 use super::{Followup, JobState};
 use crate::expand::ModelRef;
@@ -170,23 +170,25 @@ impl JobState {
 
     /// Takes a model as it will be served, and has it evaluated unless the very same was.
     pub fn keep(&mut self, model: u32, stored: Stored, followup: &mut Followup) {
-        let entry = &mut self.models[model as usize];
-        match entry.known.take() {
-            Some(known) if known.stored.artifact == stored.artifact => {
-                entry.state = ModelState::Evaluated(known);
-                self.open.models -= 1;
-                self.trouble = None;
-            }
-            _ => {
-                entry.state = ModelState::Stored(stored);
-                let task = entry.evaluation;
-                let task = self.renew_task(task, TaskKind::Evaluate { model }, followup);
-                self.models[model as usize].evaluation = Some(task);
-            }
+        if let Some(known) = self.take_known(model, &stored) {
+            self.models[model as usize].state = ModelState::Evaluated(known);
+            self.open.models -= 1;
+        } else {
+            let task = self.models[model as usize].evaluation;
+            let task = self.renew_task(task, TaskKind::Evaluate { model }, followup);
+            let entry = &mut self.models[model as usize];
+            (entry.state, entry.evaluation) = (ModelState::Stored(stored), Some(task));
         }
         for member in self.models[model as usize].members.clone() {
             self.add_to_soups(member, followup);
         }
+    }
+
+    /// What is known of these very bytes, predictions included.
+    fn take_known(&mut self, model: u32, stored: &Stored) -> Option<Box<Evaluation>> {
+        let entry = &mut self.models[model as usize];
+        let evaluated = matches!(self.tasks[entry.evaluation? as usize].state, TaskState::Done(_));
+        entry.known.take_if(|known| evaluated && known.stored.artifact == stored.artifact)
     }
 
     /// Whether an evaluation's scores leave out what must be there.
@@ -198,6 +200,7 @@ impl JobState {
         let entry = &mut self.models[model as usize];
         let stored = entry.state.stored().expect("what was evaluated is stored").clone();
         entry.state = ModelState::Evaluated(Box::new(Evaluation { stored, predictions, scores }));
+        entry.known = None;
         self.open.models -= 1;
         self.count_in(model, followup);
     }

@@ -5,7 +5,8 @@
 //! back, which on the same kind of device they do. A job that is done has its models made again too. One that failed or was
 //! cancelled only says what it has lost.
 
-use super::{Calibration, Followup, JobPhase, JobState, Model, ModelSource, ModelState, TaskKind, TaskState};
+use super::{Calibration, Followup, JobPhase, JobState, Model, ModelSource, ModelState, Task, TaskKind, TaskState};
+use crate::expand::{ModelRef, yields};
 use crate::id::Digest;
 use crate::run::ModelKind;
 
@@ -46,11 +47,49 @@ impl JobState {
         can_start
     }
 
-    /// Whether a task has something to bring that is not lost.
+    /// Recalls what waits for a task of a done job that was given up.
+    pub(super) fn let_nobody_wait_for(&self, task: u32, followup: &mut Followup) {
+        let runs = match &self.tasks[task as usize].kind {
+            TaskKind::Train { runs } => runs,
+            TaskKind::Calibrate { model } | TaskKind::Evaluate { model } => {
+                return followup.recalled.extend(self.models[*model as usize].open_tasks(&self.tasks));
+            }
+        };
+        for run in runs {
+            let waiting: Vec<_> = self.runs[run].branches.iter().flat_map(|branch| branch.tasks.clone()).collect();
+            waiting.iter().for_each(|&task| self.let_nobody_wait_for(task, followup));
+            followup.recalled.extend(waiting);
+            let run = &self.runs[run];
+            for kind in yields(&run.run) {
+                let model = &self.models[self.model_of[&ModelRef { run: run.run.index, kind }] as usize];
+                let soups = model.members.iter().flat_map(|&member| &self.members[member as usize].soups);
+                let waiting = soups.map(|&soup| &self.models[soup as usize]).chain([model]);
+                followup.recalled.extend(waiting.flat_map(|model| model.open_tasks(&self.tasks)));
+            }
+        }
+    }
+
+    /// Whether a task has something to bring, and will some time have what it starts from.
     fn is_wanted(&self, task: u32) -> bool {
         match &self.tasks[task as usize].kind {
-            TaskKind::Train { runs } => runs.iter().any(|&run| !self.is_run_trained(run)),
-            TaskKind::Calibrate { model } | TaskKind::Evaluate { model } => !self.models[*model as usize].is_lost(),
+            TaskKind::Train { runs } => runs.iter().any(|&run| !self.is_run_trained(run) && self.will_have_start(run)),
+            TaskKind::Calibrate { model } | TaskKind::Evaluate { model } => self.will_be(*model),
+        }
+    }
+
+    fn will_have_start(&self, run: u32) -> bool {
+        let parent = self.runs[&run].origin().map(|(parent, _)| self.runs[&parent].task);
+        self.has_start(run) || parent.is_some_and(|task| !self.is_given_up(task))
+    }
+
+    fn will_be(&self, model: u32) -> bool {
+        let model = &self.models[model as usize];
+        match (&model.state, &model.source) {
+            (ModelState::Lost(_), _) => false,
+            (ModelState::Calibrating(_), _) => !model.calibration.is_some_and(|task| self.is_given_up(task)),
+            (ModelState::Planned, ModelSource::Run(source)) => !self.is_given_up(self.runs[&source.run].task),
+            (ModelState::Planned, ModelSource::Soup(_)) => !self.phase.is_done(),
+            _ => true,
         }
     }
 
@@ -78,12 +117,14 @@ impl JobState {
         run.checkpoints.retain(|checkpoint| checkpoint.step < step);
         let task = run.task;
         followup.recalled.extend(leaving.iter().map(|run| self.runs[run].task));
-        if self.is_given_up(task) {
+        if !self.is_given_up(task) {
+            followup.recalled.insert(task);
+        } else if self.phase.is_done() {
+            leaving.iter().for_each(|run| self.let_nobody_wait_for(self.runs[run].task, followup));
+        } else {
             let why = "the checkpoint from which it starts was damaged in the store, and cannot be made again";
             leaving.iter().for_each(|&run| self.lose_run(run, why, followup));
             self.check_attainable(None, why.to_owned(), followup);
-        } else {
-            followup.recalled.insert(task);
         }
     }
 
@@ -108,7 +149,10 @@ impl JobState {
             ModelState::Stored(stored) if is(stored) => self.make_again(model, followup),
             ModelState::Evaluated(evaluation) if is(&evaluation.stored) => self.make_again(model, followup),
             ModelState::Evaluated(evaluation) if evaluation.predictions.digest == *digest => {
-                entry.state = ModelState::Stored(evaluation.stored.clone());
+                let stored = evaluation.stored.clone();
+                if let ModelState::Evaluated(known) = std::mem::replace(&mut entry.state, ModelState::Stored(stored)) {
+                    entry.known = Some(known);
+                }
                 self.open.models += 1;
                 self.count_out(model);
                 followup.recalled.extend(self.models[model as usize].evaluation);
@@ -122,21 +166,23 @@ impl JobState {
     fn make_again(&mut self, model: u32, followup: &mut Followup) {
         let raw = self.models[model as usize].raw.clone();
         let entry = &mut self.models[model as usize];
-        self.trouble = Some(format!("the model of `{}` was damaged in the store, and is made again", entry.name));
+        if !self.phase.is_done() {
+            self.trouble = Some(format!("the model of `{}` was damaged in the store, and is made again", entry.name));
+        }
         let state = raw.map_or(ModelState::Planned, |raw| ModelState::Calibrating(Calibration { raw }));
         let calibrates = matches!(state, ModelState::Calibrating(_));
         if let ModelState::Evaluated(evaluation) = std::mem::replace(&mut entry.state, state) {
             entry.known = Some(evaluation);
             self.open.models += 1;
         }
-        let entry = &self.models[model as usize];
-        let waiting = [entry.evaluation, entry.calibration].into_iter().flatten();
-        let is_open = |&task: &u32| !matches!(self.tasks[task as usize].state, TaskState::Done(_));
-        followup.recalled.extend(waiting.filter(is_open));
+        followup.recalled.extend(self.models[model as usize].open_tasks(&self.tasks));
         if calibrates {
             followup.recalled.extend(self.models[model as usize].calibration);
         } else {
             self.make_from_source(model, followup);
+        }
+        if self.models[model as usize].is_lost() {
+            return;
         }
         for member in self.models[model as usize].members.clone() {
             for soup in self.members[member as usize].soups.clone() {
@@ -182,6 +228,9 @@ impl JobState {
     }
 
     fn lose_damaged(&mut self, model: u32, followup: &mut Followup) {
+        if self.phase.is_done() {
+            return;
+        }
         let why = "its model was damaged in the store, and cannot be made again";
         self.trouble = Some(format!("`{}` is lost: {why}", self.models[model as usize].name));
         self.lose_model(model, why, followup);
@@ -226,6 +275,12 @@ impl JobState {
 }
 
 impl Model {
+    /// The tasks about the model that are not done.
+    pub(super) fn open_tasks(&self, tasks: &[Task]) -> impl Iterator<Item = u32> {
+        let is_open = |&task: &u32| !matches!(tasks[task as usize].state, TaskState::Done(_));
+        [self.evaluation, self.calibration].into_iter().flatten().filter(is_open).collect::<Vec<_>>().into_iter()
+    }
+
     fn refers_to(&self, digest: &Digest) -> bool {
         let raw = match &self.state {
             ModelState::Calibrating(calibration) => Some(&calibration.raw),

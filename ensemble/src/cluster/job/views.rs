@@ -20,7 +20,8 @@ impl JobState {
             JobPhase::Cancelled(_) => Phase::Cancelled,
         };
         let ready = |member: &&Member| {
-            member.model.is_some_and(|model| self.models[model as usize].state.evaluation().is_some())
+            let model = member.model.map(|model| &self.models[model as usize]);
+            model.is_some_and(|model| model.scores().is_some() && !model.is_lost())
         };
         JobView {
             id: self.id.clone(),
@@ -151,6 +152,13 @@ impl JobState {
             superseded,
         };
         own.chain(branch).map(view).collect()
+    }
+
+    /// Whether a task is on its way, or the coordinator at an average.
+    pub fn is_busy(&self) -> bool {
+        let over = |task: &Task| matches!(task.state, State::Done(_) | State::Failed | State::Withdrawn);
+        let averaging = |model: &Model| matches!(model.state, ModelState::Averaging);
+        !self.tasks.iter().all(over) || self.models.iter().any(averaging)
     }
 
     fn is_run_lost(&self, run: &Run) -> bool {
