@@ -19,6 +19,7 @@ use ensemble::run::Artifact;
 use std::fs::{self, DirEntry, File, Metadata, TryLockError};
 use std::io::{self, Seek};
 use std::num::NonZero;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -42,10 +43,12 @@ impl Folder {
     /// A new file for what shall become an artifact; removed when it is dropped.
     pub(crate) fn begin(&self) -> Result<NamedTempFile, StoreError> {
         let temporary = self.temporary();
-        let file = NamedTempFile::new_in(&temporary).map_err(StoreError::io(&temporary))?;
-        // The lock ends with the process, however that ends. Where a file system has none, age alone keeps sweepers off.
-        let _ = file.as_file().try_lock();
-        Ok(file)
+        loop {
+            let file = NamedTempFile::new_in(&temporary).map_err(StoreError::io(&temporary))?;
+            if hold(file.as_file()).map_err(StoreError::io(file.path()))? {
+                return Ok(file);
+            }
+        }
     }
 
     /// Makes the file an artifact. Once this has returned, the artifact survives a power failure.
@@ -127,8 +130,8 @@ impl Folder {
         let (mut swept, now) = (0, SystemTime::now());
         for (entry, metadata) in entries(&self.temporary())? {
             let written = metadata.modified().map_err(StoreError::io(&entry.path()))?;
-            if now.duration_since(written).unwrap_or_default() >= age_min && !is_held(&entry.path()) {
-                swept += u64::from(remove_file(&entry.path())?);
+            if now.duration_since(written).unwrap_or_default() >= age_min {
+                swept += u64::from(remove_unheld(&entry.path())?);
             }
         }
         Ok(swept)
@@ -160,9 +163,23 @@ fn stored(digest: Digest, metadata: &Metadata, path: &Path) -> Result<Stored, St
     Ok(Stored { artifact: Artifact { digest, bytes: metadata.len() }, modified })
 }
 
-/// Whether a process is still writing the file.
-fn is_held(path: &Path) -> bool {
-    File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+/// Keeps sweepers off a file for as long as it is open; false if one of them was faster. The lock goes with the process,
+/// however that ends. Where a file system has no locks, age alone keeps sweepers off.
+fn hold(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file.metadata()?.nlink() > 0),
+    }
+}
+
+/// Removes a file unless somebody holds it. Whether there was something to remove.
+fn remove_unheld(path: &Path) -> Result<bool, StoreError> {
+    let Some(file) = found(File::open(path), path)? else { return Ok(false) };
+    // The lock is kept while the file is removed, so that nobody begins to use it.
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Ok(()) | Err(TryLockError::Error(_)) => remove_file(path),
+    }
 }
 
 /// Whether there was something to remove.

@@ -14,6 +14,8 @@
 //! promise. In no order does the cluster refer to bytes that were removed.
 
 mod claims;
+#[cfg(test)]
+mod races;
 
 pub use claims::{Claim, Claims};
 
@@ -23,8 +25,10 @@ use claims::Doom;
 use ensemble::cluster::Cluster;
 use ensemble::id::Digest;
 use ensemble::run::Artifact;
-use futures_util::TryStreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, TryStreamExt};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex;
@@ -35,14 +39,13 @@ const BATCH: usize = 256;
 /// What an answer lists at most; everything is counted.
 const LISTED_MAX: usize = 10_000;
 
-/// What a cluster refers to.
-pub type References = fn(&Cluster) -> BTreeSet<Digest>;
+/// Says what is referred to at the moment of the question.
+type References = Arc<dyn Fn() -> BoxFuture<'static, Result<BTreeSet<Digest>, Stopped>> + Send + Sync>;
 
 /// The collector. Clones are the same.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Collector {
     store: Store,
-    driver: Handle,
     claims: Claims,
     references: References,
     age_min: Duration,
@@ -80,8 +83,12 @@ pub enum CollectError {
 
 impl Collector {
     /// Removes from `store` what the cluster does not refer to and is older than `age_min`.
-    pub fn new(store: Store, driver: Handle, claims: Claims, references: References, age_min: Duration) -> Self {
-        Self { store, driver, claims, references, age_min, turn: Arc::default() }
+    pub fn new(store: Store, driver: Handle, claims: Claims, age_min: Duration) -> Self {
+        let references = move || {
+            let driver = driver.clone();
+            async move { driver.inspect(Cluster::references).await }.boxed()
+        };
+        Self { store, claims, references: Arc::new(references), age_min, turn: Arc::default() }
     }
 
     /// Collects garbage; a dry run only says what it would remove.
@@ -92,7 +99,7 @@ impl Collector {
         let _turn = self.turn.lock().await;
         let mut collected = Collected::default();
         // What is needed now is not even doomed; what becomes needed meanwhile is found out before it is removed.
-        let needed = self.references().await?;
+        let needed = (self.references)().await?;
         let mut garbage = Vec::with_capacity(BATCH);
         let mut listed = self.store.list();
         while let Some(stored) = listed.try_next().await? {
@@ -117,7 +124,7 @@ impl Collector {
             return Ok(());
         }
         let doom = self.claims.doom(garbage.iter().map(|stored| stored.artifact.digest.clone()));
-        let needed = self.references().await?;
+        let needed = (self.references)().await?;
         for stored in garbage {
             if self.is_garbage(&stored, &doom, &needed).await? {
                 if !dry_run {
@@ -140,12 +147,14 @@ impl Collector {
         Ok(self.store.head(digest).await?.is_some_and(|now| self.is_old(&now)))
     }
 
-    async fn references(&self) -> Result<BTreeSet<Digest>, Stopped> {
-        self.driver.inspect(self.references).await
-    }
-
     fn is_old(&self, stored: &Stored) -> bool {
         stored.age(SystemTime::now()) >= self.age_min
+    }
+}
+
+impl fmt::Debug for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collector").field("store", &self.store).field("age_min", &self.age_min).finish_non_exhaustive()
     }
 }
 

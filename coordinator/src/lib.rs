@@ -47,6 +47,8 @@ pub struct Shared {
     pub store: artifacts::Store,
     /// Who stores or commits which artifact at this moment.
     pub claims: collection::Claims,
+    /// Removes the artifacts that nothing refers to.
+    pub collector: collection::Collector,
     /// The connected workers.
     pub sessions: sessions::Sessions,
     /// The served ensembles.

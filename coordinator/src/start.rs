@@ -1,7 +1,7 @@
 //! From a folder to a running coordinator, and from there to its end.
 
 use crate::clock::Clock;
-use crate::collection::Claims;
+use crate::collection::{Claims, Collector, collect_forever};
 use crate::compute::Compute;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::driver::{self, Stopped, replay};
@@ -158,7 +158,10 @@ impl Parts {
         let (driver, ended) = driver::spawn(restored.cluster, clock, journal, |driver| Box::new(actor(driver)))?;
         let actor = actor(&driver);
         let (settings, progress, stopping) = (Arc::new(settings), ProgressBoard::new(), CancellationToken::new());
-        let shared = Shared { driver, store, claims, sessions, gateway, progress, logs, compute, settings, stopping };
+        let collector = Collector::new(store.clone(), driver.clone(), claims.clone(), settings.artifact_age_min);
+        tokio::spawn(collect_forever(collector.clone(), settings.collect_every));
+        let shared =
+            Shared { driver, store, claims, collector, sessions, gateway, progress, logs, compute, settings, stopping };
         Ok((shared, actor, ended))
     }
 }

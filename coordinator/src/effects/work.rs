@@ -125,7 +125,9 @@ impl Work<'_> {
             let error = match attempt().await {
                 Err(error) if error.cure() != Cure::None => error,
                 outcome => {
-                    told.map(|_| self.tell("going on"));
+                    if told.is_some() {
+                        self.tell("going on");
+                    }
                     return Some(outcome);
                 }
             };
