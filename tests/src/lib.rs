@@ -5,10 +5,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+pub mod chaos;
 mod cluster;
 mod data;
 mod processes;
 mod programs;
+pub mod proxy;
 mod watch;
 
 pub use cluster::Cluster;

@@ -23,7 +23,7 @@ fn the_domain_has_no_runtime_and_only_the_engine_has_libtorch() {
     // The same question with the other answer, so that a mistyped name cannot pass for an absent one.
     assert!(depends("engine", "torch-sys") && depends("coordinator", "tokio"));
     assert!(!depends("ensemble", "tokio") && !depends("ensemble", "tonic"));
-    for package in ["ensemble", "proto", "coordinator", "worker", "cli"] {
+    for package in ["ensemble", "artifacts", "proto", "coordinator", "worker", "cli"] {
         assert!(!depends(package, "torch-sys"), "{package} links libtorch");
     }
 }
@@ -38,6 +38,15 @@ fn coordinator_worker_and_cli_do_not_know_each_other() {
         }
     }
     assert!(!depends("ensemble", "proto"));
+}
+
+#[test]
+fn the_store_is_between_the_domain_and_those_who_keep_bytes() {
+    assert!(depends("artifacts", "ensemble") && depends("worker", "artifacts"));
+    assert!(!depends("ensemble", "artifacts") && !depends("artifacts", "proto"));
+    for package in ["proto", "engine", "cli"] {
+        assert!(!depends(package, "artifacts"), "{package} reaches for the store");
+    }
 }
 
 #[test]
@@ -58,7 +67,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn every_crate_inherits_the_workspaces_lints() {
     let manifests = member_manifests();
-    assert!(manifests.len() >= 7, "{manifests:?}");
+    assert!(manifests.len() >= 9, "{manifests:?}");
     for manifest in manifests {
         let text = fs::read_to_string(&manifest).unwrap();
         assert!(text.contains("[lints]\nworkspace = true\n"), "{} does not inherit the lints", manifest.display());

@@ -1,0 +1,112 @@
+//! The faults.
+
+use super::stage::{Expected, Stage};
+use super::{disks, network, processes};
+
+/// What can be done to a fleet. Each is a function that breaks something, sees that it is broken, and heals what does not
+/// heal by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// A worker dies with its engines, and is started again at once.
+    KillWorker,
+    /// A worker dies, and is away for longer than its lease.
+    LoseWorker,
+    /// A worker is stopped for longer than its lease, and goes on.
+    FreezeWorker,
+    /// A worker is asked to stop.
+    DrainWorker,
+    /// An engine dies.
+    KillEngine,
+    /// An engine is stopped for good.
+    FreezeEngine,
+    /// The coordinator dies.
+    KillCoordinator,
+    /// The coordinator is stopped for longer than a lease, and goes on.
+    FreezeCoordinator,
+    /// The coordinator is asked to stop.
+    DrainCoordinator,
+    /// All connections are reset.
+    CutConnections,
+    /// A worker's connections are half open.
+    SeverConnections,
+    /// A worker's messages take long.
+    DelayConnections,
+    /// A worker's messages are held for longer than its lease, and come then.
+    SilenceConnections,
+    /// The coordinator's disk is full for a while.
+    FillCoordinatorDisk,
+    /// The coordinator's disk fails for a while.
+    FailCoordinatorDisk,
+    /// A worker's disk is full for a while.
+    FillWorkerDisk,
+    /// A worker's disk fails for a while.
+    FailWorkerDisk,
+    /// Half of a checkpoint is lost in the store.
+    TruncateCheckpoint,
+}
+
+/// What a fault did.
+#[derive(Debug)]
+pub struct Evidence {
+    /// How many processes, connections, disks or files were really hit; 0 means that the fault did not fire.
+    pub hits: usize,
+    /// What it must lead to, for runs that were being trained.
+    pub expected: Vec<Expected>,
+}
+
+impl Fault {
+    /// All kinds.
+    pub const ALL: [Self; 18] = [
+        Self::KillWorker,
+        Self::LoseWorker,
+        Self::FreezeWorker,
+        Self::DrainWorker,
+        Self::KillEngine,
+        Self::FreezeEngine,
+        Self::KillCoordinator,
+        Self::FreezeCoordinator,
+        Self::DrainCoordinator,
+        Self::CutConnections,
+        Self::SeverConnections,
+        Self::DelayConnections,
+        Self::SilenceConnections,
+        Self::FillCoordinatorDisk,
+        Self::FailCoordinatorDisk,
+        Self::FillWorkerDisk,
+        Self::FailWorkerDisk,
+        Self::TruncateCheckpoint,
+    ];
+
+    /// Does it.
+    pub fn inflict(self, stage: &mut Stage) -> Evidence {
+        match self {
+            Self::KillWorker => processes::kill_worker(stage),
+            Self::LoseWorker => processes::lose_worker(stage),
+            Self::FreezeWorker => processes::freeze_worker(stage),
+            Self::DrainWorker => processes::drain_worker(stage),
+            Self::KillEngine => processes::kill_engine(stage),
+            Self::FreezeEngine => processes::freeze_engine(stage),
+            Self::KillCoordinator => processes::kill_coordinator(stage),
+            Self::FreezeCoordinator => processes::freeze_coordinator(stage),
+            Self::DrainCoordinator => processes::drain_coordinator(stage),
+            Self::CutConnections => network::cut(stage),
+            Self::SeverConnections => network::sever(stage),
+            Self::DelayConnections => network::delay(stage),
+            Self::SilenceConnections => network::silence(stage),
+            Self::FillCoordinatorDisk => disks::fill_coordinators(stage),
+            Self::FailCoordinatorDisk => disks::fail_coordinators(stage),
+            Self::FillWorkerDisk => disks::fill_workers(stage),
+            Self::FailWorkerDisk => disks::fail_workers(stage),
+            Self::TruncateCheckpoint => disks::truncate_checkpoint(stage),
+        }
+    }
+
+    /// Whether this machine has what it takes.
+    pub fn is_possible(self, stage: &Stage) -> bool {
+        match self {
+            Self::FillCoordinatorDisk | Self::FillWorkerDisk => stage.fleet.coordinator_disk.can_fill(),
+            Self::FailCoordinatorDisk | Self::FailWorkerDisk => stage.fleet.libfiu.is_some(),
+            _ => true,
+        }
+    }
+}

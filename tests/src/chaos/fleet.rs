@@ -1,0 +1,121 @@
+//! A coordinator and workers, each a process of its own, with a proxy and a disk of its own for each.
+
+use super::disk::Disk;
+use super::libfiu::Libfiu;
+use super::observer::Observer;
+use super::process::Process;
+use crate::program;
+use crate::proxy::Proxy;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// How many workers there are. Each has one slot.
+pub const WORKERS: usize = 3;
+/// Short, so that many of them fit into a test.
+pub const LEASE: Duration = Duration::from_secs(3);
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// An engine that is stopped is given up after so long.
+const STALL: Duration = Duration::from_secs(4);
+
+/// All processes and what lies between them.
+pub struct Fleet {
+    pub coordinator: Process,
+    pub coordinator_disk: Disk,
+    pub workers: Vec<Host>,
+    pub observer: Observer,
+    pub libfiu: Option<Libfiu>,
+    /// The proxies live on it, and the observer asks on it.
+    _runtime: Runtime,
+}
+
+/// A worker, and the way between it and the coordinator.
+pub struct Host {
+    pub process: Process,
+    pub proxy: Proxy,
+    pub disk: Disk,
+}
+
+impl Fleet {
+    /// Starts all of it, with everything that it writes in a folder.
+    pub fn start(folder: &Path) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let address = free_address();
+        let libfiu = Libfiu::find(folder);
+        let coordinator_disk = Disk::new(folder.join("coordinator"));
+        let coordinator = coordinator(folder, address, &coordinator_disk, libfiu.as_ref());
+        let host = |index| host(&runtime, folder, address, index, libfiu.as_ref());
+        let workers = (1..=WORKERS).map(host).collect();
+        let observer = Observer::new(runtime.handle().clone(), &address.to_string());
+        let mut fleet = Self { coordinator, coordinator_disk, workers, observer, libfiu, _runtime: runtime };
+        fleet.restart_what_is_down();
+        fleet.observer.await_connected(WORKERS);
+        fleet
+    }
+
+    /// Does what an operator's init does, and waits until all of it works.
+    pub fn restart_what_is_down(&mut self) {
+        let workers = self.workers.iter_mut().map(|host| &mut host.process);
+        let all = [&mut self.coordinator].into_iter().chain(workers);
+        let mut down: Vec<_> = all.filter(|process| !process.runs()).collect();
+        down.iter_mut().for_each(|process| process.start());
+        down.into_iter().for_each(Process::await_ready);
+    }
+
+    /// A worker by its name.
+    pub fn host(&mut self, name: &str) -> &mut Host {
+        self.workers.iter_mut().find(|host| host.process.name == name).unwrap()
+    }
+
+    /// What all processes said last, for the message of a failing test.
+    pub fn logs(&self) -> String {
+        let workers = self.workers.iter().map(|host| host.process.log.tail());
+        [self.coordinator.log.tail()].into_iter().chain(workers).collect()
+    }
+
+    /// Stops all of it in order.
+    pub fn stop(mut self) {
+        self.workers.iter_mut().for_each(|host| host.process.terminate());
+        self.coordinator.terminate();
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.logs());
+        }
+    }
+}
+
+fn coordinator(folder: &Path, address: SocketAddr, disk: &Disk, libfiu: Option<&Libfiu>) -> Process {
+    let log = folder.join("coordinator.log");
+    Process::new("coordinator", program("tutti-coordinator"), log, "listening on ")
+        .with([("--listen", address.to_string())])
+        .with([("--data-dir", disk.folder().join("data"))])
+        .with([("--lease-ms", millis(LEASE)), ("--heartbeat-ms", millis(HEARTBEAT))])
+        .within(libfiu.map(Libfiu::environment).into_iter().flatten())
+}
+
+fn host(runtime: &Runtime, folder: &Path, upstream: SocketAddr, index: usize, libfiu: Option<&Libfiu>) -> Host {
+    let name = format!("worker-{index}");
+    let proxy = Proxy::start(runtime.handle(), upstream);
+    let disk = Disk::new(folder.join(&name));
+    let process = Process::new(&name, program("tutti-worker"), folder.join(format!("{name}.log")), "joined")
+        .with([("--coordinator", format!("http://{}", proxy.address())), ("--name", name.clone())])
+        .with([("--data-dir", disk.folder().join("data"))])
+        .with([("--devices", "cpu"), ("--threads-per-slot", "1"), ("--drain-s", "15")])
+        .with([("--stall-s", STALL.as_secs().to_string())])
+        .within(libfiu.map(Libfiu::environment).into_iter().flatten());
+    Host { process, proxy, disk }
+}
+
+/// The coordinator comes back where it was, so that its port cannot be any.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn millis(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}

@@ -1,0 +1,54 @@
+//! Connections that break, dawdle and fall silent.
+
+use super::fault::Evidence;
+use super::fleet::LEASE;
+use super::stage::{Expected, Stage};
+use super::wait::wait_until;
+use crate::proxy::{Proxy, Weather};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// All connections of all workers are reset at once.
+pub fn cut(stage: &mut Stage) -> Evidence {
+    let trainings = stage.trainings();
+    let hits = stage.fleet.workers.iter().map(|host| broken_by(&host.proxy, Proxy::cut)).sum();
+    Evidence { hits, expected: trainings.into_iter().map(Expected::kept).collect() }
+}
+
+/// The connections of a worker end on the coordinator's side only.
+pub fn sever(stage: &mut Stage) -> Evidence {
+    let hits = broken_by(&stage.any_host().proxy, Proxy::sever);
+    Evidence { hits, expected: Vec::new() }
+}
+
+/// Breaks the connections there are, and counts them.
+fn broken_by(proxy: &Proxy, fault: fn(&Proxy)) -> usize {
+    wait_until("a worker is connected", || proxy.live() > 0);
+    let before = proxy.broken();
+    fault(proxy);
+    wait_until("connections break", || proxy.broken() > before);
+    proxy.broken() - before
+}
+
+/// A worker's messages take long, both ways, but less than a lease.
+pub fn delay(stage: &mut Stage) -> Evidence {
+    let training = stage.training();
+    let delay = Duration::from_millis(stage.random.u64(100..600));
+    let proxy = &stage.host(&training).proxy;
+    let before = proxy.held_up();
+    proxy.turn(Weather::Slow(delay));
+    sleep(LEASE);
+    proxy.turn(Weather::Clear);
+    Evidence { hits: proxy.held_up() - before, expected: vec![Expected::kept(training)] }
+}
+
+/// Nothing passes for longer than a lease. Then all of it does, long after its time.
+pub fn silence(stage: &mut Stage) -> Evidence {
+    let training = stage.training();
+    let proxy = &stage.host(&training).proxy;
+    let before = proxy.held_up();
+    proxy.turn(Weather::Still);
+    sleep(LEASE.mul_f64(1.4));
+    proxy.turn(Weather::Clear);
+    Evidence { hits: proxy.held_up() - before, expected: vec![Expected::anew(training)] }
+}

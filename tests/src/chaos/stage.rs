@@ -1,0 +1,235 @@
+//! Where chaos happens: the fleet, the jobs that go on, and what was seen.
+
+use super::fault::Fault;
+use super::fleet::{Fleet, Host};
+use super::jobs::{Kind, Order, Outcome, is_done};
+use super::observer::Training;
+use super::tally::Tally;
+use super::wait::{patiently, wait_until, within};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Jobs at once. Enough that every slot has work while one of them evaluates.
+const JOBS_AT_ONCE: usize = 2;
+/// The budget of restarts of a task is five; what we do to engines must not use it up.
+const ENGINE_FAULTS_PER_JOB: usize = 4;
+
+/// Everything that faults can reach.
+pub struct Stage {
+    pub fleet: Fleet,
+    pub random: fastrand::Rng,
+    pub tally: Tally,
+    data: PathBuf,
+    baseline: BTreeMap<Kind, Outcome>,
+    /// All jobs ever submitted, and those that are not done.
+    submitted: BTreeSet<String>,
+    running: Vec<Order>,
+    engine_faults: BTreeMap<String, usize>,
+    expected: Vec<(Fault, Expected)>,
+}
+
+/// What must become of a run that was hit.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    pub training: Training,
+    pub since: Instant,
+    /// Whether another attempt begins; else the same one goes on.
+    pub anew: bool,
+}
+
+impl Expected {
+    /// That a run is granted anew and trained on.
+    pub fn anew(training: Training) -> Self {
+        Self { training, since: Instant::now(), anew: true }
+    }
+
+    /// That a run goes on under the lease that it has.
+    pub fn kept(training: Training) -> Self {
+        Self { training, since: Instant::now(), anew: false }
+    }
+}
+
+impl Stage {
+    /// Starts the fleet, and runs each kind of job undisturbed.
+    pub fn set(folder: &Path, seed: u64) -> Self {
+        let data = folder.join("data");
+        std::fs::create_dir(&data).unwrap();
+        crate::cut_fashion_mnist(&data);
+        let mut stage = Self {
+            fleet: Fleet::start(folder),
+            random: fastrand::Rng::with_seed(seed),
+            tally: Tally::default(),
+            data,
+            baseline: BTreeMap::new(),
+            submitted: BTreeSet::new(),
+            running: Vec::new(),
+            engine_faults: BTreeMap::new(),
+            expected: Vec::new(),
+        };
+        stage.run_baseline();
+        stage
+    }
+
+    fn run_baseline(&mut self) {
+        Kind::ALL.into_iter().for_each(|kind| self.submit(kind));
+        for Order { kind, job, .. } in std::mem::take(&mut self.running) {
+            wait_until(&format!("{job} is done undisturbed"), || {
+                is_done(self.fleet.observer.status(&job).job.as_ref().unwrap())
+            });
+            let outcome = Outcome::of(&self.fleet.observer, &job);
+            assert!(outcome.artifacts.values().all(|digest| digest.len() == 64), "{outcome:?}");
+            self.baseline.insert(kind, outcome);
+        }
+    }
+
+    fn submit(&mut self, kind: Kind) {
+        let order = Order::submit(&self.fleet.observer, kind, &self.data, self.submitted.len());
+        assert!(self.submitted.insert(order.job.clone()), "{} is two jobs", order.job);
+        self.running.push(order);
+    }
+
+    /// Inflicts a fault and writes down what came of it.
+    pub fn inflict(&mut self, fault: Fault) {
+        let evidence = fault.inflict(self);
+        assert!(evidence.hits > 0, "{fault:?} did not fire");
+        self.tally.note(fault, evidence.hits);
+        self.expected.extend(evidence.expected.into_iter().map(|expected| (fault, expected)));
+        self.fleet.restart_what_is_down();
+    }
+
+    /// Lets some time pass, in which jobs end and new ones begin.
+    pub fn breathe(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            self.look_around();
+            while self.running.len() < JOBS_AT_ONCE {
+                self.submit(Kind::ALL[self.submitted.len() % Kind::ALL.len()]);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until every job is done, and every run that was hit has come back.
+    pub fn finish(&mut self) {
+        wait_until("every job is done", || {
+            self.look_around();
+            self.running.is_empty()
+        });
+        assert!(self.expected.is_empty(), "never came back: {:?}", self.expected);
+        let known: BTreeSet<_> = self.fleet.observer.jobs().into_iter().map(|job| job.id).collect();
+        assert_eq!(known, self.submitted, "no acknowledged job is lost, and none is two jobs");
+    }
+
+    /// Compares jobs that are done with the baseline, and sees what became of runs that were hit.
+    fn look_around(&mut self) {
+        self.fleet.restart_what_is_down();
+        self.see_what_was_expected();
+        let jobs = self.fleet.observer.jobs();
+        for order in std::mem::take(&mut self.running) {
+            let job = jobs.iter().find(|job| job.id == order.job).unwrap_or_else(|| panic!("{} is lost", order.job));
+            if is_done(job) {
+                let outcome = Outcome::of(&self.fleet.observer, &order.job);
+                assert_eq!(outcome, self.baseline[&order.kind], "{} did not end as it does undisturbed", order.job);
+                self.tally.jobs += 1;
+            } else {
+                self.running.push(order);
+            }
+        }
+    }
+
+    fn see_what_was_expected(&mut self) {
+        for (fault, expected) in std::mem::take(&mut self.expected) {
+            match self.fate(&expected.training) {
+                Fate::Open => self.expected.push((fault, expected)),
+                fate => self.tally.note_fate(fault, expected.anew, fate, expected.since.elapsed()),
+            }
+        }
+    }
+
+    fn fate(&self, was: &Training) -> Fate {
+        let status = self.fleet.observer.status(&was.job);
+        let run = status.runs.iter().find(|run| run.run == was.run).unwrap();
+        let moved = run.progress.is_some_and(|progress| progress.step != was.step);
+        match (run.state.as_str(), run.attempt > was.attempt, moved) {
+            ("done", false, _) | ("training", false, true) => Fate::Kept,
+            ("done", true, _) | ("training", true, true) => Fate::Anew,
+            _ => Fate::Open,
+        }
+    }
+
+    /// A run that is being trained, any of them.
+    pub fn training(&mut self) -> Training {
+        let found = within(Duration::from_secs(60), || {
+            let jobs: Vec<_> = self.running.iter().map(|order| order.job.clone()).collect();
+            let mut all: Vec<_> = jobs.iter().flat_map(|job| self.fleet.observer.trainings(job)).collect();
+            self.random.shuffle(&mut all);
+            if all.is_empty() {
+                self.breathe(Duration::from_millis(50));
+            }
+            all.pop()
+        });
+        found.unwrap_or_else(|| panic!("nothing is trained, though there is work:\n{}", self.fleet.logs()))
+    }
+
+    /// Stops a worker that is training, in the middle of it.
+    pub fn frozen_trainer(&mut self) -> Training {
+        patiently("a worker can be stopped in the middle of a training", || {
+            let training = self.training();
+            self.host(&training).process.freeze();
+            // What it has said by now is heard by now: an answer needs one round of the coordinator's driver.
+            let still = self.trains_still(&training);
+            if still.is_none() {
+                self.host(&training).process.thaw();
+            }
+            still
+        })
+    }
+
+    /// The same training as it is now, unless it has ended or moved.
+    fn trains_still(&self, was: &Training) -> Option<Training> {
+        let mut now = self.fleet.observer.trainings(&was.job).into_iter();
+        now.find(|now| now.run == was.run && now.worker == was.worker && now.attempt == was.attempt)
+    }
+
+    /// A training whose task may still lose its engine.
+    pub fn training_to_spare(&mut self) -> Training {
+        patiently("there is a training that may lose its engine", || {
+            let training = self.training();
+            let faults = self.engine_faults.entry(training.job.clone()).or_default();
+            if *faults < ENGINE_FAULTS_PER_JOB {
+                *faults += 1;
+                return Some(training);
+            }
+            self.breathe(Duration::from_millis(200));
+            None
+        })
+    }
+
+    /// One training of each job, to see what becomes of it.
+    pub fn trainings(&self) -> Vec<Training> {
+        self.running.iter().flat_map(|order| self.fleet.observer.trainings(&order.job)).collect()
+    }
+
+    /// Who trains.
+    pub fn host(&mut self, training: &Training) -> &mut Host {
+        self.fleet.host(&training.worker)
+    }
+
+    /// Any worker.
+    pub fn any_host(&mut self) -> &mut Host {
+        let index = self.random.usize(..self.fleet.workers.len());
+        &mut self.fleet.workers[index]
+    }
+}
+
+/// What has become of a run that was hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Not known yet.
+    Open,
+    /// The attempt went on, or had just ended.
+    Kept,
+    /// Another attempt goes on, or has ended.
+    Anew,
+}
