@@ -1,7 +1,15 @@
 //! Jobs that go on without what failed for good.
 
-use crate::script::check;
+use crate::script::{check, report};
+use ensemble::report::Report;
 use expect_test::expect;
+
+#[test]
+fn a_report_from_before_losses_were_told_is_still_read() {
+    let old = r#"{"members":[],"averages":[],"ensemble":{"name":"ensemble","validation":null,"test":null},"weights":[],
+        "temperature":1.0,"disagreement":null}"#;
+    assert_eq!(serde_json::from_str::<Report>(old).unwrap(), report());
+}
 
 #[test]
 fn a_job_goes_on_as_long_as_enough_members_can_be_had() {

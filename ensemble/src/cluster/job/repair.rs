@@ -188,6 +188,7 @@ impl JobState {
             for soup in self.members[member as usize].soups.clone() {
                 if matches!(self.models[soup as usize].state, ModelState::Planned | ModelState::Averaging) {
                     self.recount(soup, followup);
+                    followup.recalled.extend(self.models[soup as usize].open_tasks(&self.tasks));
                 }
             }
         }
