@@ -70,7 +70,7 @@ pub struct MemberView {
     /// Why the ensemble must do without it, if it must.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<String>,
-    /// Its model's artifact, once it is there.
+    /// Its model's artifact, while it is there: from when it is made to when `keep` lets it go.
     pub digest: Option<Digest>,
     /// The artifact's size.
     pub bytes: Option<u64>,

@@ -32,13 +32,15 @@ impl Cluster {
     /// The members of a job, in the ensemble's order.
     pub fn members(&self, job: &JobId) -> Result<Vec<MemberView>, Rejection> {
         let state = self.state(job)?;
-        Ok((0..state.members.len()).map(|index| state.member_view(index)).collect())
+        let kept = state.kept_models();
+        Ok((0..state.members.len()).map(|index| state.member_view(index, &kept)).collect())
     }
 
     /// The averages of a job, in the job file's order.
     pub fn averages(&self, job: &JobId) -> Result<Vec<AverageView>, Rejection> {
         let state = self.state(job)?;
-        Ok((0..state.averages.len()).map(|index| state.average_view(index)).collect())
+        let kept = state.kept_models();
+        Ok((0..state.averages.len()).map(|index| state.average_view(index, &kept)).collect())
     }
 
     /// The runs of a job, by index.

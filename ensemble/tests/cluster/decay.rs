@@ -389,7 +389,7 @@ fn messages(lease: &LeaseKey, work: &Work, batch_norm: bool) -> VecDeque<Command
 /// run that starts where it is left says so.
 fn at_step(job: &JobId, lease: &LeaseKey, run: &TrainRun, step: u64, batch_norm: bool) -> Vec<Command> {
     let TrainRun { run, resume } = run;
-    let start = resume.as_ref().map_or(0, |artifact| step_of(artifact));
+    let start = resume.as_ref().map_or(0, step_of);
     let is_due = |kind: &ModelKind| match kind {
         ModelKind::Snapshot { cycle } => u64::from(cycle + 1) * STEPS / cycles(&yields(run)) == step && start < step,
         ModelKind::Final | ModelKind::Average { .. } => step == STEPS,

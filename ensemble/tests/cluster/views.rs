@@ -107,3 +107,43 @@ fn a_job_says_what_it_waits_for() {
         "#]],
     );
 }
+
+#[test]
+fn a_job_that_waits_for_others_says_for_whom() {
+    check(
+        "members: [{seeds: {count: 2}}]",
+        "submit
+         join w1 1
+         ready w1 0
+         leave w1
+         show job
+         join w1 1 0=train/0@1
+         show job
+         submit urgent priority=90
+         yielded train/0@1
+         ready w1 0
+         show job",
+        expect![[r#"
+            submit
+                accepted demo-1
+            join w1 1
+            ready w1 0
+                grant w1/0 train/0@1: seed-0
+            leave w1
+            show job
+                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"running","detail":"`demo-1/train/0` is with worker `w1`, which is out of touch: it goes on there or, after its lease, elsewhere","members_ready":0,"members_total":2,"members_lost":0,"submitted_ms":0,"ended_ms":null,"served":false}
+            join w1 1 0=train/0@1
+                kept w1/0 train/0@1
+            show job
+                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"running","detail":"","members_ready":0,"members_total":2,"members_lost":0,"submitted_ms":0,"ended_ms":null,"served":false}
+            submit urgent priority=90
+                accepted demo-2
+                yield w1 train/0@1
+            yielded train/0@1
+            ready w1 0
+                grant w1/0 demo-2/train/0@1: seed-0
+            show job
+                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"running","detail":"waits for a slot, behind jobs of priority 90","members_ready":0,"members_total":2,"members_lost":0,"submitted_ms":0,"ended_ms":null,"served":false}
+        "#]],
+    );
+}

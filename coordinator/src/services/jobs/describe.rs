@@ -98,7 +98,9 @@ fn averages(cluster: &Cluster, job: &JobId, wanted: impl Fn(&str) -> bool) -> Re
 fn entry(name: String, digest: Option<Digest>, bytes: Option<u64>) -> Result<ModelEntry, Status> {
     match (digest, bytes) {
         (Some(digest), Some(bytes)) => Ok(ModelEntry { name, digest: digest.into(), bytes }),
-        _ => Err(Status::failed_precondition(format!("`{name}` is not trained yet"))),
+        _ => Err(Status::failed_precondition(format!(
+            "`{name}` has no model: it is not trained yet, lost, or no longer kept"
+        ))),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::Effect;
 use super::super::task::{Task, TaskState as State};
-use super::{Checkpoint, JobPhase, JobState, Member, Model, ModelSource, ModelState, RunState as Run};
+use super::{Checkpoint, JobPhase, JobState, Member, Model, ModelSource, ModelState, RunState as Run, Stored};
 use crate::expand::{ModelRef, yields};
 use crate::metrics::Scores;
 use crate::run::ModelKind;
@@ -10,6 +10,7 @@ use crate::view::{
     AverageView, CheckpointKind, CheckpointView, JobView, MemberState, MemberView, Phase, RunState, RunView, TaskState,
     TaskView,
 };
+use std::collections::BTreeSet;
 
 impl JobState {
     pub fn view(&self) -> JobView {
@@ -40,12 +41,13 @@ impl JobState {
         }
     }
 
-    pub fn member_view(&self, index: usize) -> MemberView {
+    /// A member, with its model if that is one of those that are kept.
+    pub fn member_view(&self, index: usize, kept: &BTreeSet<u32>) -> MemberView {
         let member = &self.members[index];
         let model = member.model.map(|model| &self.models[model as usize]);
         let seed = model.and_then(|model| Some(self.runs[&model.run()?].run.seed));
         let (validation, test) = model.map_or((None, None), Model::scores_shown);
-        let stored = model.and_then(|model| model.state.stored());
+        let stored = member.model.and_then(|model| self.shown(model, kept));
         MemberView {
             index: index as u32,
             name: member.name.clone(),
@@ -62,10 +64,11 @@ impl JobState {
         }
     }
 
-    pub fn average_view(&self, index: usize) -> AverageView {
+    /// An average, with its model if that is one of those that are kept.
+    pub fn average_view(&self, index: usize, kept: &BTreeSet<u32>) -> AverageView {
         let model = &self.models[self.averages[index] as usize];
         let (validation, test) = model.scores_shown();
-        let stored = model.state.stored();
+        let stored = self.shown(self.averages[index], kept);
         AverageView {
             index: index as u32,
             name: model.name.clone(),
@@ -75,6 +78,11 @@ impl JobState {
             validation,
             test,
         }
+    }
+
+    /// A model in the store. Of one that is not kept nobody knows how long it will be there.
+    fn shown(&self, model: u32, kept: &BTreeSet<u32>) -> Option<&Stored> {
+        self.models[model as usize].state.stored().filter(|_| kept.contains(&model))
     }
 
     fn model_state(&self, model: &Model) -> MemberState {
