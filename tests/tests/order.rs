@@ -85,7 +85,8 @@ fn every_source_file_belongs_to_a_module() {
 }
 
 fn is_root(path: &Path) -> bool {
-    ["lib.rs", "main.rs"].iter().any(|name| path.ends_with(Path::new("src").join(name)))
+    let is_program = path.parent().is_some_and(|folder| folder.ends_with("src/bin"));
+    is_program || ["lib.rs", "main.rs"].iter().any(|name| path.ends_with(Path::new("src").join(name)))
 }
 
 /// `a/b.rs` and `a/b/mod.rs` are declared as `mod b;` in `a.rs`, `a/mod.rs`, or the root if `a` is `src`.

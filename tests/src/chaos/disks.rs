@@ -1,13 +1,12 @@
 //! Disks that are full, fail, and lie.
 
-use super::fault::Evidence;
 use super::log::{Log, Mark};
 use super::observer::Training;
-use super::stage::{Expected, Stage};
+use super::stage::{Expected, Stage, files};
 use super::wait::{patiently, within};
 use crate::processes::children;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -21,40 +20,40 @@ const FULL: [&str; 2] = ["No space left on device", "disk is full"];
 const FAILING: [&str; 2] = ["Input/output error", "disk I/O error"];
 
 /// The disk of the journal and the artifacts is full for a while.
-pub fn fill_coordinators(stage: &mut Stage) -> Evidence {
+pub fn fill_coordinators(stage: &mut Stage) -> usize {
     let mark = stage.fleet.coordinator.log.mark();
     stage.fleet.coordinator_disk.fill();
     let noticed = is_noticed(&stage.fleet.coordinator.log, mark, FULL);
     sleep(SPELL);
     stage.fleet.coordinator_disk.free();
-    Evidence { hits: usize::from(noticed), expected: Vec::new() }
+    usize::from(noticed)
 }
 
 /// The disk of the journal and the artifacts fails to write for a while.
-pub fn fail_coordinators(stage: &mut Stage) -> Evidence {
+pub fn fail_coordinators(stage: &mut Stage) -> usize {
     let calls = ["posix/io/rw/pwrite", "posix/io/sync/fsync"];
     let mark = stage.fleet.coordinator.log.mark();
-    let libfiu = stage.fleet.libfiu.as_ref().unwrap();
-    libfiu.fail(stage.fleet.coordinator.id(), &calls);
+    let (libfiu, process) = (stage.fleet.libfiu.as_ref().unwrap(), stage.fleet.coordinator.id());
+    libfiu.fail(process, &calls);
     let noticed = is_noticed(&stage.fleet.coordinator.log, mark, FAILING);
     sleep(SPELL);
-    libfiu.heal(stage.fleet.coordinator.id(), &calls);
-    Evidence { hits: usize::from(noticed), expected: Vec::new() }
+    libfiu.heal(process, &calls);
+    usize::from(noticed)
 }
 
 /// A worker's disk is full for a while: it has no room for checkpoints, models and downloads.
-pub fn fill_workers(stage: &mut Stage) -> Evidence {
+pub fn fill_workers(stage: &mut Stage) -> usize {
     let training = stage.training();
     let host = stage.host(&training);
     let mark = host.process.log.mark();
     host.disk.fill();
     let noticed = is_noticed(&host.process.log, mark, FULL);
     host.disk.free();
-    Evidence { hits: usize::from(noticed), expected: Vec::new() }
+    usize::from(noticed)
 }
 
 /// The disk of a worker that trains fails for a while.
-pub fn fail_workers(stage: &mut Stage) -> Evidence {
+pub fn fail_workers(stage: &mut Stage) -> usize {
     let training = stage.training();
     let calls = ["posix/io/sync/fsync"];
     let (worker, mark) = (stage.host(&training).process.id(), stage.host(&training).process.log.mark());
@@ -63,10 +62,8 @@ pub fn fail_workers(stage: &mut Stage) -> Evidence {
     engines.iter().for_each(|engine| libfiu.fail(*engine, &calls));
     let noticed = is_noticed(&stage.fleet.host(&training.worker).process.log, mark, FAILING);
     let libfiu = stage.fleet.libfiu.as_ref().unwrap();
-    // An engine that has ended meanwhile needs no healing.
-    let alive = children(worker);
-    engines.iter().filter(|engine| alive.contains(engine)).for_each(|engine| libfiu.heal(*engine, &calls));
-    Evidence { hits: usize::from(noticed), expected: Vec::new() }
+    engines.iter().for_each(|engine| libfiu.heal(*engine, &calls));
+    usize::from(noticed)
 }
 
 fn is_noticed(log: &Log, mark: Mark, words: [&str; 2]) -> bool {
@@ -75,38 +72,30 @@ fn is_noticed(log: &Log, mark: Mark, words: [&str; 2]) -> bool {
 }
 
 /// Half of a checkpoint is lost in the store, and the worker that made it is replaced by one that has no copy.
-pub fn truncate_checkpoint(stage: &mut Stage) -> Evidence {
-    let (training, file) = patiently("a run has a checkpoint", || {
+pub fn truncate_checkpoint(stage: &mut Stage) -> usize {
+    let (training, digest, file) = patiently("a run has a checkpoint", || {
         let training = stage.frozen_trainer();
         let file = newest_checkpoint(stage, &training);
         if file.is_none() {
             stage.host(&training).process.thaw();
             stage.breathe(Duration::from_millis(100));
         }
-        Some((training, file?))
+        file.map(|(digest, file)| (training, digest, file))
     });
     let whole = fs::metadata(&file).unwrap().len();
     File::options().write(true).open(&file).unwrap().set_len(whole / 2).unwrap();
     let host = stage.host(&training);
     host.process.kill();
     fs::remove_dir_all(host.disk.folder().join("data/cache")).unwrap();
-    Evidence { hits: 1, expected: vec![Expected::anew(training)] }
+    stage.expect([Expected::anew(training)]);
+    stage.damaged.insert(digest);
+    1
 }
 
 /// The file in the store of the checkpoint that a run would go on from.
-fn newest_checkpoint(stage: &Stage, training: &Training) -> Option<PathBuf> {
+fn newest_checkpoint(stage: &Stage, training: &Training) -> Option<(String, PathBuf)> {
     let all = stage.fleet.observer.checkpoints(&training.job);
     let of_run = all.into_iter().filter(|known| known.kind == "checkpoint" && known.run == training.run);
     let newest = of_run.max_by_key(|known| known.step)?;
-    find(stage.fleet.coordinator_disk.folder(), &newest.digest)
-}
-
-fn find(folder: &Path, name: &str) -> Option<PathBuf> {
-    fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).find_map(|path| {
-        if path.is_dir() {
-            find(&path, name)
-        } else {
-            path.file_name().is_some_and(|file| file == name).then_some(path)
-        }
-    })
+    files(&stage.fleet.artifacts()).into_iter().find(|(name, _)| *name == newest.digest)
 }

@@ -1,6 +1,6 @@
 //! The faults.
 
-use super::stage::{Expected, Stage};
+use super::stage::Stage;
 use super::{disks, network, processes};
 
 /// What can be done to a fleet. Each is a function that breaks something, sees that it is broken, and heals what does not
@@ -45,15 +45,6 @@ pub enum Fault {
     TruncateCheckpoint,
 }
 
-/// What a fault did.
-#[derive(Debug)]
-pub struct Evidence {
-    /// How many processes, connections, disks or files were really hit; 0 means that the fault did not fire.
-    pub hits: usize,
-    /// What it must lead to, for runs that were being trained.
-    pub expected: Vec<Expected>,
-}
-
 impl Fault {
     /// All kinds.
     pub const ALL: [Self; 18] = [
@@ -77,8 +68,8 @@ impl Fault {
         Self::TruncateCheckpoint,
     ];
 
-    /// Does it.
-    pub fn inflict(self, stage: &mut Stage) -> Evidence {
+    /// Does it, and says how many processes, connections, disks or files were really hit: if none, it has not fired.
+    pub fn inflict(self, stage: &mut Stage) -> usize {
         match self {
             Self::KillWorker => processes::kill_worker(stage),
             Self::LoseWorker => processes::lose_worker(stage),

@@ -7,7 +7,7 @@ use super::process::Process;
 use crate::program;
 use crate::proxy::Proxy;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -58,9 +58,28 @@ impl Fleet {
     pub fn restart_what_is_down(&mut self) {
         let workers = self.workers.iter_mut().map(|host| &mut host.process);
         let all = [&mut self.coordinator].into_iter().chain(workers);
-        let mut down: Vec<_> = all.filter(|process| !process.runs()).collect();
+        let mut down: Vec<_> = all.filter_map(|process| (!process.runs()).then_some(process)).collect();
         down.iter_mut().for_each(|process| process.start());
         down.into_iter().for_each(Process::await_ready);
+    }
+
+    /// The folder of the store.
+    pub fn artifacts(&self) -> PathBuf {
+        self.coordinator_disk.folder().join("data/artifacts")
+    }
+
+    /// How often processes have ended though nobody had asked for it.
+    pub fn deserted(&self) -> usize {
+        let workers = self.workers.iter().map(|host| host.process.deserted());
+        self.coordinator.deserted() + workers.sum::<usize>()
+    }
+
+    /// How often those were stopped who had lost a lease, by themselves and by the coordinator.
+    pub fn refusals(&self) -> [(&'static str, usize); 2] {
+        let times = |process: &Process, words| process.log.count(process.log.start(), &[words]);
+        let given_up = self.workers.iter().map(|host| times(&host.process, "lease was not kept")).sum();
+        let refused = times(&self.coordinator, "a result does not count");
+        [("leases that workers gave up when they came back", given_up), ("late results that were refused", refused)]
     }
 
     /// A worker by its name.

@@ -1,5 +1,6 @@
 //! Failing system calls, by libfiu: a library that is loaded before the C library and told by pipes what is to fail.
 
+use super::process::is_dead;
 use rustix::process::Pid;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -40,9 +41,9 @@ impl Libfiu {
         }
     }
 
-    /// They do no longer.
+    /// They do no longer. A process that has ended meanwhile needs no healing.
     pub fn heal(&self, process: Pid, calls: &[&str]) {
-        for call in calls {
+        for call in calls.iter().take_while(|_| !is_dead(process)) {
             self.command(process, &format!("disable name={call}"));
         }
     }

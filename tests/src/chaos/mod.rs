@@ -50,7 +50,11 @@ pub fn chaos(seed: u64, amount: Amount) -> Tally {
         round += 1;
     }
     stage.finish();
-    let Stage { fleet, tally, .. } = stage;
+    let Stage { fleet, mut tally, .. } = stage;
+    tally.deserted = fleet.deserted();
+    for (name, count) in fleet.refusals() {
+        tally.figure(name, count as f64);
+    }
     fleet.stop();
     tally
 }

@@ -1,6 +1,5 @@
 //! Connections that break, dawdle and fall silent.
 
-use super::fault::Evidence;
 use super::fleet::LEASE;
 use super::stage::{Expected, Stage};
 use super::wait::wait_until;
@@ -9,16 +8,16 @@ use std::thread::sleep;
 use std::time::Duration;
 
 /// All connections of all workers are reset at once.
-pub fn cut(stage: &mut Stage) -> Evidence {
+pub fn cut(stage: &mut Stage) -> usize {
     let trainings = stage.trainings();
     let hits = stage.fleet.workers.iter().map(|host| broken_by(&host.proxy, Proxy::cut)).sum();
-    Evidence { hits, expected: trainings.into_iter().map(Expected::kept).collect() }
+    stage.expect(trainings.into_iter().map(Expected::kept));
+    hits
 }
 
 /// The connections of a worker end on the coordinator's side only.
-pub fn sever(stage: &mut Stage) -> Evidence {
-    let hits = broken_by(&stage.any_host().proxy, Proxy::sever);
-    Evidence { hits, expected: Vec::new() }
+pub fn sever(stage: &mut Stage) -> usize {
+    broken_by(&stage.any_host().proxy, Proxy::sever)
 }
 
 /// Breaks the connections there are, and counts them.
@@ -31,7 +30,7 @@ fn broken_by(proxy: &Proxy, fault: fn(&Proxy)) -> usize {
 }
 
 /// A worker's messages take long, both ways, but less than a lease.
-pub fn delay(stage: &mut Stage) -> Evidence {
+pub fn delay(stage: &mut Stage) -> usize {
     let training = stage.training();
     let delay = Duration::from_millis(stage.random.u64(100..600));
     let proxy = &stage.host(&training).proxy;
@@ -39,16 +38,20 @@ pub fn delay(stage: &mut Stage) -> Evidence {
     proxy.turn(Weather::Slow(delay));
     sleep(LEASE);
     proxy.turn(Weather::Clear);
-    Evidence { hits: proxy.held_up() - before, expected: vec![Expected::kept(training)] }
+    let hits = proxy.held_up() - before;
+    stage.expect([Expected::kept(training)]);
+    hits
 }
 
 /// Nothing passes for longer than a lease. Then all of it does, long after its time.
-pub fn silence(stage: &mut Stage) -> Evidence {
+pub fn silence(stage: &mut Stage) -> usize {
     let training = stage.training();
     let proxy = &stage.host(&training).proxy;
     let before = proxy.held_up();
     proxy.turn(Weather::Still);
-    sleep(LEASE.mul_f64(1.4));
+    stage.expect([Expected::anew(training.clone())]);
+    stage.look_on(LEASE.mul_f64(1.4));
+    let proxy = &stage.host(&training).proxy;
     proxy.turn(Weather::Clear);
-    Evidence { hits: proxy.held_up() - before, expected: vec![Expected::anew(training)] }
+    proxy.held_up() - before
 }

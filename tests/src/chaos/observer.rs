@@ -132,10 +132,10 @@ impl Observer {
         self.status(job).runs.into_iter().filter_map(training).collect()
     }
 
-    /// How long it takes from now until all these workers are connected.
+    /// Waits until so many workers are connected.
     pub fn await_connected(&self, count: usize) {
         wait_until(&format!("{count} workers are connected"), || {
-            self.workers().iter().filter(|worker| worker.connected).count() == count
+            self.workers().iter().filter(|worker| worker.connected).count() >= count
         });
     }
 }

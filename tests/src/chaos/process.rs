@@ -20,13 +20,24 @@ pub struct Process {
     /// What it says once it does its work.
     ready: &'static str,
     running: Option<(Child, Mark)>,
+    /// How often it ended though nobody had asked for it.
+    deserted: usize,
 }
 
 impl Process {
     /// A program that does not run yet. Its log goes on through all of its lives.
     pub fn new(name: &str, program: PathBuf, log: PathBuf, ready: &'static str) -> Self {
         let (arguments, environment) = (Vec::new(), Vec::new());
-        Self { name: name.to_owned(), log: Log::new(log), program, arguments, environment, ready, running: None }
+        Self {
+            name: name.to_owned(),
+            log: Log::new(log),
+            program,
+            arguments,
+            environment,
+            ready,
+            running: None,
+            deserted: 0,
+        }
     }
 
     /// Adds options and their values.
@@ -54,13 +65,10 @@ impl Process {
 
     /// Whether it has said, in this life, that it does its work. One that ended by itself is started again.
     pub fn is_ready(&mut self) -> bool {
-        let (child, mark) = self.running.as_mut().unwrap();
-        if let Some(status) = child.try_wait().unwrap() {
-            eprintln!("{} ended ({status}) before it was ready, and is started again", self.name);
-            self.running = None;
+        if !self.runs() {
             self.start();
-            return false;
         }
+        let (_, mark) = self.running.as_ref().unwrap();
         self.log.since(*mark).lines().any(|line| line.starts_with(self.ready))
     }
 
@@ -70,9 +78,19 @@ impl Process {
         wait_until(&what, || self.is_ready());
     }
 
-    /// Whether it runs, stopped or not.
-    pub fn runs(&self) -> bool {
-        self.running.is_some()
+    /// Whether it runs, stopped or not. An end that nobody has asked for is noted.
+    pub fn runs(&mut self) -> bool {
+        let Some((child, _)) = &mut self.running else { return false };
+        let Some(status) = child.try_wait().unwrap() else { return true };
+        eprintln!("{} ended by itself: {status}\n{}", self.name, self.log.tail());
+        self.running = None;
+        self.deserted += 1;
+        false
+    }
+
+    /// How often it has ended by itself.
+    pub fn deserted(&self) -> usize {
+        self.deserted
     }
 
     /// Its number.

@@ -1,6 +1,5 @@
 //! Processes that die, stop and drain.
 
-use super::fault::Evidence;
 use super::fleet::LEASE;
 use super::observer::Training;
 use super::process::{freeze, is_dead};
@@ -11,20 +10,21 @@ use std::thread::sleep;
 use std::time::Instant;
 
 /// A worker dies with its engines in the middle of a training, and is started again at once.
-pub fn kill_worker(stage: &mut Stage) -> Evidence {
+pub fn kill_worker(stage: &mut Stage) -> usize {
     let training = stage.frozen_trainer();
     let host = stage.host(&training);
     let engines = children(host.process.id());
     host.process.kill();
+    stage.expect([Expected::anew(training)]);
     assert_gone_with_it(&engines);
-    Evidence { hits: 1 + engines.len(), expected: vec![Expected::anew(training)] }
+    1 + engines.len()
 }
 
 /// A worker dies, and does not come back before its lease has ended.
-pub fn lose_worker(stage: &mut Stage) -> Evidence {
-    let evidence = kill_worker(stage);
-    sleep(LEASE.mul_f64(1.2));
-    evidence
+pub fn lose_worker(stage: &mut Stage) -> usize {
+    let hits = kill_worker(stage);
+    stage.look_on(LEASE.mul_f64(1.2));
+    hits
 }
 
 /// No process outlives its parent.
@@ -33,46 +33,47 @@ fn assert_gone_with_it(engines: &[Pid]) {
 }
 
 /// A worker stops until its lease has ended, and goes on as if nothing had happened. Its engine computed meanwhile.
-pub fn freeze_worker(stage: &mut Stage) -> Evidence {
+pub fn freeze_worker(stage: &mut Stage) -> usize {
     let training = stage.frozen_trainer();
     let mark = stage.host(&training).process.log.mark();
-    let expected = Expected::anew(training.clone());
-    sleep(LEASE.mul_f64(1.3));
+    stage.expect([Expected::anew(training.clone())]);
+    stage.look_on(LEASE.mul_f64(1.3));
     stage.host(&training).process.thaw();
     wait_until("a worker that was away learns that its lease is lost", || {
         let log = &stage.host(&training).process.log;
         log.count(mark, &["lease was not kept"]) + log.count(mark, &["lease was lost"]) > 0
     });
-    Evidence { hits: 1, expected: vec![expected] }
+    1
 }
 
 /// A worker is asked to stop: it stores what it has and hands its leases back.
-pub fn drain_worker(stage: &mut Stage) -> Evidence {
+pub fn drain_worker(stage: &mut Stage) -> usize {
     let training = stage.training();
-    let expected = Expected::anew(training.clone());
+    stage.expect([Expected::anew(training.clone())]);
     let begin = Instant::now();
     stage.host(&training).process.terminate();
     stage.tally.figure("a worker's drain, s", begin.elapsed().as_secs_f64());
-    Evidence { hits: 1, expected: vec![expected] }
+    1
 }
 
 /// An engine dies, as by the kernel or in C++.
-pub fn kill_engine(stage: &mut Stage) -> Evidence {
+pub fn kill_engine(stage: &mut Stage) -> usize {
     let training = stage.training_to_spare();
     let engines = engines(stage, &training);
     kill(&engines);
+    stage.expect([Expected::anew(training)]);
     wait_until("a killed engine is gone", || engines.iter().all(|engine| is_dead(*engine)));
-    Evidence { hits: engines.len(), expected: vec![Expected::anew(training)] }
+    engines.len()
 }
 
 /// An engine stops. The worker notices that it gets nowhere, and ends it.
-pub fn freeze_engine(stage: &mut Stage) -> Evidence {
+pub fn freeze_engine(stage: &mut Stage) -> usize {
     let training = stage.training_to_spare();
     let engines = engines(stage, &training);
-    let expected = Expected::anew(training);
     engines.iter().for_each(|engine| freeze(*engine));
+    stage.expect([Expected::anew(training)]);
     wait_until("an engine that gets nowhere is ended", || engines.iter().any(|engine| is_dead(*engine)));
-    Evidence { hits: engines.len(), expected: vec![expected] }
+    engines.len()
 }
 
 fn engines(stage: &mut Stage, training: &Training) -> Vec<Pid> {
@@ -80,21 +81,23 @@ fn engines(stage: &mut Stage, training: &Training) -> Vec<Pid> {
 }
 
 /// The coordinator dies, and is started again at once.
-pub fn kill_coordinator(stage: &mut Stage) -> Evidence {
+pub fn kill_coordinator(stage: &mut Stage) -> usize {
     let trainings = stage.trainings();
     stage.fleet.coordinator.kill();
     come_back(stage);
-    Evidence { hits: 1, expected: trainings.into_iter().map(Expected::kept).collect() }
+    stage.expect(trainings.into_iter().map(Expected::kept));
+    1
 }
 
 /// The coordinator is asked to stop, as for an upgrade.
-pub fn drain_coordinator(stage: &mut Stage) -> Evidence {
+pub fn drain_coordinator(stage: &mut Stage) -> usize {
     let trainings = stage.trainings();
     let begin = Instant::now();
     stage.fleet.coordinator.terminate();
     stage.tally.figure("the coordinator's stop, s", begin.elapsed().as_secs_f64());
     come_back(stage);
-    Evidence { hits: 1, expected: trainings.into_iter().map(Expected::kept).collect() }
+    stage.expect(trainings.into_iter().map(Expected::kept));
+    1
 }
 
 fn come_back(stage: &mut Stage) {
@@ -108,10 +111,11 @@ fn come_back(stage: &mut Stage) {
 }
 
 /// The coordinator stops for longer than a lease, and goes on as if nothing had happened.
-pub fn freeze_coordinator(stage: &mut Stage) -> Evidence {
+pub fn freeze_coordinator(stage: &mut Stage) -> usize {
     let trainings = stage.trainings();
     stage.fleet.coordinator.freeze();
     sleep(LEASE.mul_f64(1.3));
     stage.fleet.coordinator.thaw();
-    Evidence { hits: 1, expected: trainings.into_iter().map(Expected::kept).collect() }
+    stage.expect(trainings.into_iter().map(Expected::kept));
+    1
 }

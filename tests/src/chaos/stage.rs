@@ -6,6 +6,7 @@ use super::jobs::{Kind, Order, Outcome, is_done};
 use super::observer::Training;
 use super::tally::Tally;
 use super::wait::{patiently, wait_until, within};
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,6 +15,9 @@ use std::time::{Duration, Instant};
 const JOBS_AT_ONCE: usize = 2;
 /// The budget of restarts of a task is five; what we do to engines must not use it up.
 const ENGINE_FAULTS_PER_JOB: usize = 4;
+
+/// How often it is looked at what goes on. Each look costs the coordinator a few requests.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Everything that faults can reach.
 pub struct Stage {
@@ -26,7 +30,11 @@ pub struct Stage {
     submitted: BTreeSet<String>,
     running: Vec<Order>,
     engine_faults: BTreeMap<String, usize>,
+    /// What is being inflicted, and what must become of the runs that it and earlier ones hit.
+    fault: Option<Fault>,
     expected: Vec<(Fault, Expected)>,
+    /// Artifacts that were damaged in the store.
+    pub damaged: BTreeSet<String>,
 }
 
 /// What must become of a run that was hit.
@@ -65,7 +73,9 @@ impl Stage {
             submitted: BTreeSet::new(),
             running: Vec::new(),
             engine_faults: BTreeMap::new(),
+            fault: None,
             expected: Vec::new(),
+            damaged: BTreeSet::new(),
         };
         stage.run_baseline();
         stage
@@ -91,11 +101,26 @@ impl Stage {
 
     /// Inflicts a fault and writes down what came of it.
     pub fn inflict(&mut self, fault: Fault) {
-        let evidence = fault.inflict(self);
-        assert!(evidence.hits > 0, "{fault:?} did not fire");
-        self.tally.note(fault, evidence.hits);
-        self.expected.extend(evidence.expected.into_iter().map(|expected| (fault, expected)));
+        self.fault = Some(fault);
+        let hits = fault.inflict(self);
+        assert!(hits > 0, "{fault:?} did not fire");
+        self.tally.note(fault, hits);
         self.fleet.restart_what_is_down();
+    }
+
+    /// Notes what must become of runs that are being hit.
+    pub fn expect(&mut self, expected: impl IntoIterator<Item = Expected>) {
+        let fault = self.fault.expect("only faults expect something");
+        self.expected.extend(expected.into_iter().map(|expected| (fault, expected)));
+    }
+
+    /// Lets some time pass in which what is down stays so.
+    pub fn look_on(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            self.see_what_was_expected();
+            std::thread::sleep(LOOK_EVERY);
+        }
     }
 
     /// Lets some time pass, in which jobs end and new ones begin.
@@ -106,7 +131,7 @@ impl Stage {
             while self.running.len() < JOBS_AT_ONCE {
                 self.submit(Kind::ALL[self.submitted.len() % Kind::ALL.len()]);
             }
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(LOOK_EVERY);
         }
     }
 
@@ -119,6 +144,19 @@ impl Stage {
         assert!(self.expected.is_empty(), "never came back: {:?}", self.expected);
         let known: BTreeSet<_> = self.fleet.observer.jobs().into_iter().map(|job| job.id).collect();
         assert_eq!(known, self.submitted, "no acknowledged job is lost, and none is two jobs");
+        self.check_store();
+    }
+
+    /// Nothing in the store is other than its name says, but for what was damaged on purpose and is of no use any more.
+    fn check_store(&mut self) {
+        let artifacts = files(&self.fleet.artifacts()).into_iter().filter(|(name, _)| name.len() == 64);
+        let artifacts: Vec<_> = artifacts.filter(|(name, _)| !self.damaged.contains(name)).collect();
+        for (name, path) in &artifacts {
+            let found = Sha256::digest(std::fs::read(path).unwrap());
+            let found: String = found.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(found, *name, "{} is damaged", path.display());
+        }
+        self.tally.figure("artifacts in the store at the end, all sound", artifacts.len() as f64);
     }
 
     /// Compares jobs that are done with the baseline, and sees what became of runs that were hit.
@@ -221,6 +259,16 @@ impl Stage {
         let index = self.random.usize(..self.fleet.workers.len());
         &mut self.fleet.workers[index]
     }
+}
+
+/// All files below a folder, by name.
+pub fn files(folder: &Path) -> Vec<(String, PathBuf)> {
+    let entries = std::fs::read_dir(folder).unwrap().flatten();
+    let of = |entry: std::fs::DirEntry| match entry.path() {
+        path if path.is_dir() => files(&path),
+        path => vec![(entry.file_name().to_string_lossy().into_owned(), path)],
+    };
+    entries.flat_map(of).collect()
 }
 
 /// What has become of a run that was hit.

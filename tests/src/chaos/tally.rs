@@ -12,6 +12,8 @@ pub struct Tally {
     by_fault: BTreeMap<Fault, Count>,
     /// Jobs that ended as they do undisturbed.
     pub jobs: usize,
+    /// Processes that ended though nobody had asked for it.
+    pub deserted: usize,
     /// Named figures beside the faults', such as times and refusals.
     pub figures: BTreeMap<&'static str, Vec<f64>>,
 }
@@ -81,6 +83,7 @@ impl fmt::Display for Tally {
             self.faults(),
             self.jobs
         )?;
+        writeln!(f, "{} processes ended though nobody had asked for it", self.deserted)?;
         writeln!(f, "{:22} {:>5} {:>5} {:>5} {:>5}  goes on after, s", "fault", "times", "hits", "kept", "anew")?;
         for (fault, Count { inflicted, hits, kept, anew, seconds }) in &self.by_fault {
             let name = format!("{fault:?}");
