@@ -3,10 +3,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod artifacts;
+mod away;
 mod bytes;
 mod endings;
 mod process;
+#[path = "../../../artifacts/tests/store/proxy.rs"]
+mod proxy;
+mod remote;
 mod running;
+#[path = "../../../artifacts/tests/store/server.rs"]
+mod server;
 mod serving;
 mod sessions;
 mod story;

@@ -5,17 +5,23 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// The program as a child, killed if the test fails.
-struct Program(Child);
+pub struct Program(Child);
 
 impl Program {
     fn start(data_dir: &Path, listen: &str) -> Self {
+        Self::start_in(data_dir, listen, &[])
+    }
+
+    /// Starts it with more in its environment.
+    pub fn start_in(data_dir: &Path, listen: &str, environment: &[(String, String)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tutti-coordinator"));
         command.args(["--listen", listen]).env("TUTTI_DATA_DIR", data_dir).env("TUTTI_LOG", "off");
+        command.envs(environment.iter().cloned());
         Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
     }
 
     /// What it says once it is ready.
-    fn ready(&mut self) -> String {
+    pub fn ready(&mut self) -> String {
         let mut line = String::new();
         BufReader::new(self.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         line

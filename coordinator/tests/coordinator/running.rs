@@ -41,6 +41,14 @@ impl Running {
         Self { channel, stop, ended }
     }
 
+    /// A coordinator that runs elsewhere and listens there.
+    pub async fn elsewhere(address: String) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let ended = tokio::spawn(async { Ok(drop(stopped.await)) });
+        let channel = soon(Endpoint::from_shared(address).unwrap().connect()).await.unwrap();
+        Self { channel, stop, ended }
+    }
+
     /// Stops it as SIGTERM would.
     pub async fn stop(self) {
         self.stop.send(()).unwrap();
@@ -78,6 +86,18 @@ impl Running {
             last = status.job;
         }
         last.unwrap()
+    }
+
+    /// Waits for a line of a job's log that contains a word.
+    pub async fn log_says(&self, job: &str, word: &str) -> String {
+        let request = v1::LogsRequest { job: job.into(), follow: true, ..v1::LogsRequest::default() };
+        let mut log = self.jobs().logs(request).await.unwrap().into_inner();
+        loop {
+            let line = soon(log.message()).await.unwrap().expect("the log says it before it ends");
+            if line.text.contains(word) {
+                return line.text;
+            }
+        }
     }
 
     /// The report of a job that is done.

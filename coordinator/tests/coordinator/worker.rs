@@ -11,6 +11,7 @@ use proto::v1::workers_client::WorkersClient;
 use proto::v1::{self, FromWorker, Hello, Lease, LeaseKey, ToWorker, UploadRequest, WorkerSlot, upload_request};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::future::Future;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -103,9 +104,32 @@ impl Worker {
     /// Asks for a task and gets one.
     pub async fn lease(&mut self) -> Lease {
         self.say(Message::Ready(v1::Ready { slot: 0 })).await;
-        match self.hear().await {
-            Order::Lease(lease) => lease,
-            other => panic!("a lease was expected, not {other:?}"),
+        loop {
+            match self.hear().await {
+                Order::Lease(lease) => return lease,
+                // Who asks for a task is at none, so this is of one that is over.
+                Order::Revoke(_) => (),
+                other => panic!("a lease was expected, not {other:?}"),
+            }
+        }
+    }
+
+    /// Asks for tasks, and does them, until one is a training.
+    pub async fn training(&mut self) -> Lease {
+        loop {
+            let lease = self.lease().await;
+            if matches!(lease.work, Some(Work::Train(_))) {
+                return lease;
+            }
+            self.carry_out(lease).await;
+        }
+    }
+
+    /// Does tasks until something else is over.
+    pub async fn work_until<T>(&mut self, over: impl Future<Output = T>) -> T {
+        tokio::select! {
+            over = over => over,
+            () = self.work(usize::MAX) => unreachable!("that many tasks take for ever"),
         }
     }
 
@@ -164,6 +188,13 @@ impl Worker {
 fn hello(name: &str, process: u64) -> Hello {
     let slots = vec![WorkerSlot { device: "cpu".into(), ..WorkerSlot::default() }];
     Hello { worker: name.into(), version: coordinator::VERSION.into(), slots, process, ..Hello::default() }
+}
+
+/// The runs that a lease is for.
+pub fn runs(lease: &Lease) -> Vec<u32> {
+    let Some(Work::Train(train)) = &lease.work else { return Vec::new() };
+    let index = |run: &v1::TrainRun| serde_json::from_str::<Run>(&run.run_json).unwrap().index;
+    train.runs.iter().map(index).collect()
 }
 
 /// A run's final model.

@@ -137,7 +137,7 @@ impl Steps {
     async fn on_checkpoint(&self, wire: v1::CheckpointStored) -> Result<(), Status> {
         let lease: LeaseKey = required("key", wire.key)?;
         let v1::CheckpointStored { run, step, branch, .. } = wire;
-        let Named { artifact, stored, _claim } = self.named(wire.artifact).await?;
+        let Named { artifact, stored, _claim } = self.named(&lease, wire.artifact).await?;
         if !stored {
             // Said for the second time, of one that a newer checkpoint has made garbage. Were it needed, the task would
             // not count as complete without it.
@@ -151,7 +151,7 @@ impl Steps {
         let lease: LeaseKey = required("key", wire.key)?;
         let v1::ModelStored { run, batch_norm, .. } = wire;
         let kind = required("kind", wire.kind)?;
-        let Named { artifact, stored, _claim } = self.named(wire.artifact).await?;
+        let Named { artifact, stored, _claim } = self.named(&lease, wire.artifact).await?;
         let command = match stored {
             true => Command::CommitModel { lease: lease.clone(), run, kind, artifact, batch_norm },
             false => not_stored(&lease, &artifact),
@@ -171,7 +171,7 @@ impl Steps {
 
     /// The one artifact that a task was for.
     async fn on_result(&self, lease: LeaseKey, kind: TaskKind, wire: Option<v1::Artifact>) -> Result<(), Status> {
-        let Named { artifact, stored, _claim } = self.named(wire).await?;
+        let Named { artifact, stored, _claim } = self.named(&lease, wire).await?;
         let command = match kind {
             _ if !stored => not_stored(&lease, &artifact),
             TaskKind::Evaluate => self.score(lease.clone(), artifact).await?,
@@ -187,7 +187,7 @@ impl Steps {
             let scored = self.shared.compute.run(move || combining::score_stored(&store, &digest)).await;
             scored.map_err(|_| ScoreError::Store(StoreError::GivenUp))?
         };
-        match self.waiting_out(attempt).await? {
+        match self.waiting_out(&lease, attempt).await? {
             Ok(scores) => Ok(Command::FinishEvaluation { lease, predictions, scores }),
             Err(error) => Ok(Command::Fail { lease, failure: error.into() }),
         }
@@ -228,23 +228,28 @@ impl Steps {
     }
 
     /// An artifact that a worker names must be in the store before it is committed, and stay there until it is.
-    async fn named(&self, wire: Option<v1::Artifact>) -> Result<Named, Status> {
+    async fn named(&self, lease: &LeaseKey, wire: Option<v1::Artifact>) -> Result<Named, Status> {
         let artifact: Artifact = required("artifact", wire)?;
         let claim = self.shared.claims.claim(&artifact.digest).await;
-        let stored = self.waiting_out(|| self.shared.store.holds(&artifact)).await?.map_err(store_status)?;
+        let stored = self.waiting_out(lease, || self.shared.store.holds(&artifact)).await?.map_err(store_status)?;
         Ok(Named { artifact, stored, _claim: claim })
     }
 
     /// Waits while the store cannot be used. The worker goes on meanwhile; what it says waits as well.
     async fn waiting_out<T, E: Curable, F: Future<Output = Result<T, E>>>(
         &self,
+        lease: &LeaseKey,
         mut attempt: impl FnMut() -> F,
     ) -> Result<Result<T, E>, Status> {
-        let mut patience = Patience::default();
+        let (mut patience, mut told) = (Patience::default(), false);
         loop {
             match attempt().await {
                 Err(error) if error.cure() == Cure::Waiting => {
                     tracing::warn!(worker = %self.worker, %error, "a result waits");
+                    if !told {
+                        self.note(lease, format!("waiting: {error}"));
+                        told = true;
+                    }
                 }
                 outcome => return Ok(outcome),
             }
