@@ -74,12 +74,17 @@ impl Fleet {
         self.coordinator.deserted() + workers.sum::<usize>()
     }
 
-    /// How often those were stopped who had lost a lease, by themselves and by the coordinator.
-    pub fn refusals(&self) -> [(&'static str, usize); 2] {
+    /// How often what must not count was found out, by workers and by the coordinator.
+    pub fn refusals(&self) -> [(&'static str, usize); 3] {
         let times = |process: &Process, words| process.log.count(process.log.start(), &[words]);
         let given_up = self.workers.iter().map(|host| times(&host.process, "lease was not kept")).sum();
         let refused = times(&self.coordinator, "a result does not count");
-        [("leases that workers gave up when they came back", given_up), ("late results that were refused", refused)]
+        let damaged = times(&self.coordinator, "an artifact is damaged");
+        [
+            ("leases that workers gave up when they came back", given_up),
+            ("late results that were refused", refused),
+            ("damaged artifacts that were found out", damaged),
+        ]
     }
 
     /// A worker by its name.

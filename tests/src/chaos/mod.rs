@@ -52,9 +52,7 @@ pub fn chaos(seed: u64, amount: Amount) -> Tally {
     stage.finish();
     let Stage { fleet, mut tally, .. } = stage;
     tally.deserted = fleet.deserted();
-    for (name, count) in fleet.refusals() {
-        tally.figure(name, count as f64);
-    }
+    tally.refusals = fleet.refusals().into();
     fleet.stop();
     tally
 }

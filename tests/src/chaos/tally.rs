@@ -14,8 +14,10 @@ pub struct Tally {
     pub jobs: usize,
     /// Processes that ended though nobody had asked for it.
     pub deserted: usize,
-    /// Named figures beside the faults', such as times and refusals.
-    pub figures: BTreeMap<&'static str, Vec<f64>>,
+    /// What must not count, and was found out.
+    pub refusals: BTreeMap<&'static str, usize>,
+    /// Named figures beside the faults', most of them times.
+    figures: BTreeMap<&'static str, Vec<f64>>,
 }
 
 /// Of one kind.
@@ -88,6 +90,9 @@ impl fmt::Display for Tally {
         for (fault, Count { inflicted, hits, kept, anew, seconds }) in &self.by_fault {
             let name = format!("{fault:?}");
             writeln!(f, "{name:22} {inflicted:>5} {hits:>5} {kept:>5} {anew:>5}  {}", Spread(seconds))?;
+        }
+        for (name, count) in &self.refusals {
+            writeln!(f, "{name}: {count}")?;
         }
         for (name, values) in &self.figures {
             writeln!(f, "{name}: {}", Spread(values))?;
