@@ -5,12 +5,12 @@ use crate::hasher::{Intake, measure};
 use crate::remote::Remote;
 use crate::sink::{Sink, pump};
 use crate::source::{Source, read_chunk};
-use crate::{Location, Reader, Scratch, StoreError, Upload};
+use crate::{Draft, Location, Reader, Scratch, StoreError, Upload};
 use ensemble::id::Digest;
 use ensemble::run::Artifact;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tempfile::NamedTempFile;
@@ -94,13 +94,13 @@ impl Store {
     /// # Errors
     /// When it cannot be read or stored, or changes meanwhile.
     pub async fn put_file(&self, path: &Path) -> Result<Artifact, StoreError> {
-        let (place, path) = (self.place.clone(), path.to_owned());
+        let (store, path) = (self.clone(), path.to_owned());
         off_thread(move || {
-            let failed = StoreError::io;
-            let artifact = File::open(&path).and_then(|mut file| measure(&mut file)).map_err(failed(&path))?;
-            let mut file = File::open(&path).map_err(failed(&path))?;
-            let (sink, intake) = (place.begin(&artifact.digest)?, Intake::new(artifact)?);
-            pump(sink, intake, || read_chunk(&mut file).map_err(failed(&path)))
+            let file = File::open(&path).map_err(StoreError::io(&path))?;
+            match &store.place {
+                Place::Folder(_) => copy(file, &path, store.blocking_draft()?),
+                Place::Remote(remote) => upload(file, &path, remote),
+            }
         })
         .await
     }
@@ -205,6 +205,23 @@ impl Place {
             Self::Remote(remote) => remote.source(digest),
         }
     }
+}
+
+/// In a folder, a file gets its name once it is there: one pass is enough.
+fn copy(mut file: File, path: &Path, mut draft: Draft) -> Result<Artifact, StoreError> {
+    while let Some(chunk) = read_chunk(&mut file).map_err(StoreError::io(path))? {
+        draft.write_all(&chunk).map_err(StoreError::io(path))?;
+    }
+    draft.commit()
+}
+
+/// In an object store, an upload begins with its name; so the first pass finds it, and the second holds the bytes against
+/// it.
+fn upload(mut file: File, path: &Path, remote: &Remote) -> Result<Artifact, StoreError> {
+    let artifact = measure(&mut file).map_err(StoreError::io(path))?;
+    file.rewind().map_err(StoreError::io(path))?;
+    let sink = Sink::Remote(Box::new(remote.parts(&artifact.digest)));
+    pump(sink, Intake::new(artifact)?, || read_chunk(&mut file).map_err(StoreError::io(path)))
 }
 
 fn fetch(mut source: Source, path: &Path) -> Result<(), StoreError> {

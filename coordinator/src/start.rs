@@ -96,6 +96,11 @@ impl Coordinator {
         Ok(Self { shared, driver_ended, _data_dir: data_dir })
     }
 
+    /// What its services share, for who embeds it.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Serves until `shutdown`, then ends within a bounded time.
     pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let Self { shared, mut driver_ended, _data_dir } = self;

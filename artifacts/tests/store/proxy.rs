@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 /// How it treats connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "not every test that includes this file needs every fault")]
 pub enum Mode {
     /// They pass.
     Pass,

@@ -5,6 +5,7 @@
 mod artifacts;
 mod away;
 mod bytes;
+mod collection;
 mod endings;
 mod process;
 #[path = "../../../artifacts/tests/store/proxy.rs"]

@@ -9,8 +9,9 @@ use crate::worker::{Worker, runs, stored};
 use proto::v1::JobPhase;
 use std::fs;
 
-/// The whole program, because credentials and the endpoint come from its environment.
-#[tokio::test]
+/// The whole program, because credentials and the endpoint come from its environment. While it is waited for, the server
+/// must be able to answer it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_outlives_a_store_that_goes_away() {
     let folder = tempfile::tempdir().unwrap();
     let (mut proxy, address) = Proxy::before(serve(folder.path()).await).await;

@@ -1,7 +1,7 @@
 //! A coordinator that runs in the test.
 
 use coordinator::listen::listen;
-use coordinator::{Coordinator, RunError, Settings};
+use coordinator::{Coordinator, RunError, Settings, Shared};
 use ensemble::job::Job;
 use proto::v1;
 use proto::v1::artifacts_client::ArtifactsClient;
@@ -32,13 +32,19 @@ pub struct Running {
 impl Running {
     /// Starts a coordinator with the state in a folder.
     pub async fn start(data_dir: &Path) -> Self {
-        let coordinator = Coordinator::open(Settings::new(data_dir.to_owned())).await.unwrap();
+        Self::start_with(Settings::new(data_dir.to_owned())).await.0
+    }
+
+    /// Starts a coordinator with other settings, and shows what is inside.
+    pub async fn start_with(settings: Settings) -> (Self, Shared) {
+        let coordinator = Coordinator::open(settings).await.unwrap();
+        let shared = coordinator.shared().clone();
         let listener = listen("127.0.0.1:0".parse().unwrap(), false).await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(coordinator.run(listener, async { drop(stopped.await) }));
         let channel = soon(Endpoint::from_shared(address).unwrap().connect()).await.unwrap();
-        Self { channel, stop, ended }
+        (Self { channel, stop, ended }, shared)
     }
 
     /// A coordinator that runs elsewhere and listens there.

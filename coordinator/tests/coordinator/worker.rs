@@ -107,8 +107,8 @@ impl Worker {
         loop {
             match self.hear().await {
                 Order::Lease(lease) => return lease,
-                // Who asks for a task is at none, so this is of one that is over.
-                Order::Revoke(_) => (),
+                // Who asks for a task is at none, so this is of one that is over; and hosting comes when it comes.
+                Order::Revoke(_) | Order::Host(_) => (),
                 other => panic!("a lease was expected, not {other:?}"),
             }
         }
