@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
-use tests::chaos::{Amount, chaos};
+use tests::chaos::{Amount, Keeping, chaos};
 
 /// Chaos that goes on: real processes on real data, every fault that we know.
 #[derive(clap::Parser)]
@@ -13,11 +13,15 @@ struct Flags {
     /// What the order of the faults is drawn from [default: drawn and printed].
     #[arg(long)]
     seed: Option<u64>,
+    /// Keep artifacts on an S3 server, which is disturbed as well.
+    #[arg(long)]
+    bucket: bool,
 }
 
 fn main() {
     let flags = <Flags as clap::Parser>::parse();
     let seed = flags.seed.unwrap_or_else(|| fastrand::u64(..));
     println!("seed {seed}");
-    println!("{}", chaos(seed, Amount::Time(Duration::from_secs(60 * flags.minutes))));
+    let keeping = if flags.bucket { Keeping::Bucket } else { Keeping::Folder };
+    println!("{}", chaos(keeping, seed, Amount::Time(Duration::from_secs(60 * flags.minutes))));
 }

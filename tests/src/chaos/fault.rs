@@ -25,6 +25,8 @@ pub enum Fault {
     FreezeCoordinator,
     /// The coordinator is asked to stop.
     DrainCoordinator,
+    /// The coordinator, all workers and all engines die at once, and are started again.
+    FailPower,
     /// All connections are reset.
     CutConnections,
     /// A worker's connections are half open.
@@ -33,6 +35,10 @@ pub enum Fault {
     DelayConnections,
     /// A worker's messages are held for longer than its lease, and come then.
     SilenceConnections,
+    /// All connections to the store are reset.
+    CutStore,
+    /// The store says nothing for a while.
+    SilenceStore,
     /// The coordinator's disk is full for a while.
     FillCoordinatorDisk,
     /// The coordinator's disk fails for a while.
@@ -47,7 +53,7 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::KillWorker,
         Self::LoseWorker,
         Self::FreezeWorker,
@@ -57,10 +63,13 @@ impl Fault {
         Self::KillCoordinator,
         Self::FreezeCoordinator,
         Self::DrainCoordinator,
+        Self::FailPower,
         Self::CutConnections,
         Self::SeverConnections,
         Self::DelayConnections,
         Self::SilenceConnections,
+        Self::CutStore,
+        Self::SilenceStore,
         Self::FillCoordinatorDisk,
         Self::FailCoordinatorDisk,
         Self::FillWorkerDisk,
@@ -80,10 +89,13 @@ impl Fault {
             Self::KillCoordinator => processes::kill_coordinator(stage),
             Self::FreezeCoordinator => processes::freeze_coordinator(stage),
             Self::DrainCoordinator => processes::drain_coordinator(stage),
+            Self::FailPower => processes::fail_power(stage),
             Self::CutConnections => network::cut(stage),
             Self::SeverConnections => network::sever(stage),
             Self::DelayConnections => network::delay(stage),
             Self::SilenceConnections => network::silence(stage),
+            Self::CutStore => network::cut_store(stage),
+            Self::SilenceStore => network::silence_store(stage),
             Self::FillCoordinatorDisk => disks::fill_coordinators(stage),
             Self::FailCoordinatorDisk => disks::fail_coordinators(stage),
             Self::FillWorkerDisk => disks::fill_workers(stage),
@@ -96,6 +108,7 @@ impl Fault {
     pub fn is_possible(self, stage: &Stage) -> bool {
         match self {
             Self::FillCoordinatorDisk | Self::FillWorkerDisk => stage.fleet.coordinator_disk.can_fill(),
+            Self::CutStore | Self::SilenceStore => stage.fleet.bucket.is_some(),
             Self::FailCoordinatorDisk | Self::FailWorkerDisk => stage.fleet.libfiu.is_some(),
             _ => true,
         }

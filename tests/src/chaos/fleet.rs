@@ -1,5 +1,6 @@
 //! A coordinator and workers, each a process of its own, with a proxy and a disk of its own for each.
 
+use super::bucket::Bucket;
 use super::disk::Disk;
 use super::libfiu::Libfiu;
 use super::observer::Observer;
@@ -19,6 +20,15 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 /// An engine that is stopped is given up after so long.
 const STALL: Duration = Duration::from_secs(4);
 
+/// Where artifacts lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeping {
+    /// In the coordinator's folder.
+    Folder,
+    /// On an S3 server. One worker reaches it by itself, the others through the coordinator.
+    Bucket,
+}
+
 /// All processes and what lies between them.
 pub struct Fleet {
     pub coordinator: Process,
@@ -26,6 +36,7 @@ pub struct Fleet {
     pub workers: Vec<Host>,
     pub observer: Observer,
     pub libfiu: Option<Libfiu>,
+    pub bucket: Option<Bucket>,
     /// The proxies live on it, and the observer asks on it.
     _runtime: Runtime,
 }
@@ -39,16 +50,20 @@ pub struct Host {
 
 impl Fleet {
     /// Starts all of it, with everything that it writes in a folder.
-    pub fn start(folder: &Path) -> Self {
+    pub fn start(folder: &Path, keeping: Keeping) -> Self {
         let runtime = Runtime::new().unwrap();
         let address = free_address();
         let libfiu = Libfiu::find(folder);
         let coordinator_disk = Disk::new(folder.join("coordinator"));
-        let coordinator = coordinator(folder, address, &coordinator_disk, libfiu.as_ref());
-        let host = |index| host(&runtime, folder, address, index, libfiu.as_ref());
-        let workers = (1..=WORKERS).map(host).collect();
+        let bucket = (keeping == Keeping::Bucket).then(|| Bucket::start(runtime.handle(), folder.join("objects")));
+        let coordinator = in_bucket(coordinator(folder, address, &coordinator_disk, libfiu.as_ref()), bucket.as_ref());
+        let mut workers: Vec<_> =
+            (1..=WORKERS).map(|index| host(&runtime, folder, address, index, libfiu.as_ref())).collect();
+        if let Some(Host { process, proxy, disk }) = workers.pop() {
+            workers.push(Host { process: in_bucket(process, bucket.as_ref()), proxy, disk });
+        }
         let observer = Observer::new(runtime.handle().clone(), &address.to_string());
-        let mut fleet = Self { coordinator, coordinator_disk, workers, observer, libfiu, _runtime: runtime };
+        let mut fleet = Self { coordinator, coordinator_disk, workers, observer, libfiu, bucket, _runtime: runtime };
         fleet.restart_what_is_down();
         fleet.observer.await_connected(WORKERS);
         fleet
@@ -65,7 +80,8 @@ impl Fleet {
 
     /// The folder of the store.
     pub fn artifacts(&self) -> PathBuf {
-        self.coordinator_disk.folder().join("data/artifacts")
+        let folder = || self.coordinator_disk.folder().join("data/artifacts");
+        self.bucket.as_ref().map_or_else(folder, |bucket| bucket.folder().to_owned())
     }
 
     /// How often processes have ended though nobody had asked for it.
@@ -133,6 +149,14 @@ fn host(runtime: &Runtime, folder: &Path, upstream: SocketAddr, index: usize, li
         .with([("--stall-s", STALL.as_secs().to_string())])
         .within(libfiu.map(Libfiu::environment).into_iter().flatten());
     Host { process, proxy, disk }
+}
+
+/// The same process, with its artifacts in a bucket if there is one.
+fn in_bucket(process: Process, bucket: Option<&Bucket>) -> Process {
+    match bucket {
+        Some(bucket) => process.with([("--artifacts", Bucket::url())]).within(bucket.environment()),
+        None => process,
+    }
 }
 
 /// The coordinator comes back where it was, so that its port cannot be any.

@@ -6,6 +6,7 @@
 //! has not is a failure of the test. In the end all jobs are done, each with the digests and the report of the first of
 //! its kind, and the [`Tally`] says what was survived.
 
+mod bucket;
 mod disk;
 mod disks;
 mod fault;
@@ -22,6 +23,7 @@ mod tally;
 mod wait;
 
 pub use fault::Fault;
+pub use fleet::Keeping;
 pub use tally::Tally;
 
 use stage::Stage;
@@ -40,9 +42,9 @@ pub enum Amount {
 }
 
 /// Inflicts faults on a fleet that works, and panics unless everything is as it must be.
-pub fn chaos(seed: u64, amount: Amount) -> Tally {
+pub fn chaos(keeping: Keeping, seed: u64, amount: Amount) -> Tally {
     let folder = tempfile::Builder::new().prefix("tutti-chaos").tempdir().unwrap();
-    let mut stage = Stage::set(folder.path(), seed);
+    let mut stage = Stage::set(folder.path(), keeping, seed);
     let begin = Instant::now();
     let mut round = 0;
     while !is_enough(amount, round, begin) {

@@ -55,3 +55,21 @@ pub fn silence(stage: &mut Stage) -> usize {
     proxy.turn(Weather::Clear);
     proxy.held_up() - before
 }
+
+/// All connections to the store are reset while somebody uses it.
+pub fn cut_store(stage: &mut Stage) -> usize {
+    broken_by(&stage.fleet.bucket.as_ref().unwrap().proxy, Proxy::cut)
+}
+
+/// Nothing comes to the store or from it for a while. Who waits for it must not count as lost.
+pub fn silence_store(stage: &mut Stage) -> usize {
+    let trainings = stage.trainings();
+    let proxy = &stage.fleet.bucket.as_ref().unwrap().proxy;
+    let before = proxy.held_up();
+    proxy.turn(Weather::Still);
+    sleep(LEASE.mul_f64(1.4));
+    proxy.turn(Weather::Clear);
+    let hits = proxy.held_up() - before;
+    stage.expect(trainings.into_iter().map(Expected::kept));
+    hits
+}

@@ -110,6 +110,18 @@ fn come_back(stage: &mut Stage) {
     stage.tally.figure("coordinator back to all workers in session, s", back.elapsed().as_secs_f64());
 }
 
+/// Everything dies at once, and is started again. What is not on a disk is lost.
+pub fn fail_power(stage: &mut Stage) -> usize {
+    let trainings = stage.trainings();
+    let workers = stage.fleet.workers.iter().map(|host| host.process.id());
+    let engines: Vec<_> = workers.flat_map(children).collect();
+    stage.fleet.coordinator.kill();
+    stage.fleet.workers.iter_mut().for_each(|host| host.process.kill());
+    stage.expect(trainings.into_iter().map(Expected::anew));
+    assert_gone_with_it(&engines);
+    1 + stage.fleet.workers.len() + engines.len()
+}
+
 /// The coordinator stops for longer than a lease, and goes on as if nothing had happened.
 pub fn freeze_coordinator(stage: &mut Stage) -> usize {
     let trainings = stage.trainings();

@@ -1,7 +1,7 @@
 //! Where chaos happens: the fleet, the jobs that go on, and what was seen.
 
 use super::fault::Fault;
-use super::fleet::{Fleet, Host};
+use super::fleet::{Fleet, Host, Keeping};
 use super::jobs::{Kind, Order, Outcome, is_done};
 use super::observer::Training;
 use super::tally::Tally;
@@ -60,12 +60,12 @@ impl Expected {
 
 impl Stage {
     /// Starts the fleet, and runs each kind of job undisturbed.
-    pub fn set(folder: &Path, seed: u64) -> Self {
+    pub fn set(folder: &Path, keeping: Keeping, seed: u64) -> Self {
         let data = folder.join("data");
         std::fs::create_dir(&data).unwrap();
         crate::cut_fashion_mnist(&data);
         let mut stage = Self {
-            fleet: Fleet::start(folder),
+            fleet: Fleet::start(folder, keeping),
             random: fastrand::Rng::with_seed(seed),
             tally: Tally::default(),
             data,
