@@ -4,6 +4,8 @@
 //!
 //! `cargo bench --profile release -p artifacts --bench throughput`
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "../tests/store/bench.rs"]
 #[allow(dead_code)]
 mod bench;

@@ -5,12 +5,12 @@ use crate::hasher::{Intake, measure};
 use crate::remote::Remote;
 use crate::sink::{Sink, pump};
 use crate::source::{Source, read_chunk};
-use crate::{Draft, Location, Reader, Scratch, StoreError, Upload};
+use crate::{CHUNK_BYTES, Draft, Location, Reader, Scratch, StoreError, Upload};
 use ensemble::id::Digest;
 use ensemble::run::Artifact;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use std::fs::File;
-use std::io::{Seek, Write};
+use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tempfile::NamedTempFile;
@@ -209,10 +209,13 @@ impl Place {
 
 /// In a folder, a file gets its name once it is there: one pass is enough.
 fn copy(mut file: File, path: &Path, mut draft: Draft) -> Result<Artifact, StoreError> {
-    while let Some(chunk) = read_chunk(&mut file).map_err(StoreError::io(path))? {
-        draft.write_all(&chunk).map_err(StoreError::io(path))?;
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        match file.read(&mut chunk).map_err(StoreError::io(path))? {
+            0 => return draft.commit(),
+            count => draft.write_all(&chunk[..count]).map_err(StoreError::io(path))?,
+        }
     }
-    draft.commit()
 }
 
 /// In an object store, an upload begins with its name; so the first pass finds it, and the second holds the bytes against

@@ -4,6 +4,7 @@ use coordinator::listen::listen;
 use coordinator::{Coordinator, RunError, Settings, Shared};
 use ensemble::job::Job;
 use proto::v1;
+use proto::v1::admin_client::AdminClient;
 use proto::v1::artifacts_client::ArtifactsClient;
 use proto::v1::jobs_client::JobsClient;
 use proto::v1::predictions_client::PredictionsClient;
@@ -50,7 +51,10 @@ impl Running {
     /// A coordinator that runs elsewhere and listens there.
     pub async fn elsewhere(address: String) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let ended = tokio::spawn(async { Ok(drop(stopped.await)) });
+        let ended = tokio::spawn(async {
+            drop(stopped.await);
+            Ok(())
+        });
         let channel = soon(Endpoint::from_shared(address).unwrap().connect()).await.unwrap();
         Self { channel, stop, ended }
     }
@@ -63,6 +67,10 @@ impl Running {
 
     pub fn jobs(&self) -> JobsClient<Channel> {
         JobsClient::new(self.channel.clone())
+    }
+
+    pub fn admin(&self) -> AdminClient<Channel> {
+        AdminClient::new(self.channel.clone())
     }
 
     pub fn artifacts(&self) -> ArtifactsClient<Channel> {
