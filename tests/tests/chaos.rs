@@ -24,5 +24,6 @@ fn no_fault_changes_a_bit_of_what_jobs_yield() {
     for fault in [Fault::CutConnections, Fault::KillCoordinator, Fault::DrainCoordinator] {
         assert!(tally.kept(fault) > 0, "no run went on through {fault:?}");
     }
-    assert!(tally.refusals.values().all(|count| *count > 0), "{:?}", tally.refusals);
+    // Late results are mostly held back by the workers themselves: the coordinator may have none to refuse.
+    assert!(tally.found_out("damaged") > 0 && tally.found_out("given up") > 0);
 }

@@ -97,7 +97,7 @@ impl Fleet {
         let refused = times(&self.coordinator, "a result does not count");
         let damaged = times(&self.coordinator, "an artifact is damaged");
         [
-            ("leases that workers gave up when they came back", given_up),
+            ("leases given up by workers that came back", given_up),
             ("late results that were refused", refused),
             ("damaged artifacts that were found out", damaged),
         ]

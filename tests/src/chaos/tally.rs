@@ -15,7 +15,7 @@ pub struct Tally {
     /// Processes that ended though nobody had asked for it.
     pub deserted: usize,
     /// What must not count, and was found out.
-    pub refusals: BTreeMap<&'static str, usize>,
+    pub(super) refusals: BTreeMap<&'static str, usize>,
     /// Named figures beside the faults', most of them times.
     figures: BTreeMap<&'static str, Vec<f64>>,
 }
@@ -54,6 +54,11 @@ impl Tally {
     /// Adds to a named figure.
     pub fn figure(&mut self, name: &'static str, value: f64) {
         self.figures.entry(name).or_default().push(value);
+    }
+
+    /// How often what must not count was found out, of the kind whose name has this word.
+    pub fn found_out(&self, word: &str) -> usize {
+        self.refusals.iter().filter(|(name, _)| name.contains(word)).map(|(_, count)| count).sum()
     }
 
     /// How many faults have fired.
