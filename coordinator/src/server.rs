@@ -5,8 +5,9 @@ use crate::services::limits::{
     KEEPALIVE_EVERY, KEEPALIVE_TIMEOUT, MESSAGE_BYTES_MAX, SESSION_MESSAGE_BYTES_MAX, STREAMS_PER_CONNECTION_MAX,
     WINDOW_BYTES,
 };
-use crate::services::{Artifacts, Jobs, Predictions, Workers};
+use crate::services::{Admin, Artifacts, Jobs, Predictions, Workers};
 use ensemble::id::JobId;
+use proto::v1::admin_server::AdminServer;
 use proto::v1::artifacts_server::ArtifactsServer;
 use proto::v1::jobs_server::JobsServer;
 use proto::v1::predictions_server::PredictionsServer;
@@ -44,6 +45,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Shared) -> Result<(), S
     let jobs = JobsServer::new(Jobs::new(shared.clone()));
     let workers = WorkersServer::new(Workers::new(shared.clone()));
     let artifacts = ArtifactsServer::new(Artifacts::new(shared.store.clone(), shared.claims.clone()));
+    let admin = AdminServer::new(Admin::new(shared.clone()));
     let predictions = PredictionsServer::new(Predictions::new(shared.clone()));
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
@@ -60,6 +62,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Shared) -> Result<(), S
                 .max_decoding_message_size(SESSION_MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(SESSION_MESSAGE_BYTES_MAX),
         )
+        .add_service(admin.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(artifacts.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(predictions.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .serve_with_incoming_shutdown(
@@ -75,6 +78,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Shared) -> Result<(), S
 async fn report_health(health: HealthReporter, shared: Shared) {
     health.set_serving::<JobsServer<Jobs>>().await;
     health.set_serving::<WorkersServer<Workers>>().await;
+    health.set_serving::<AdminServer<Admin>>().await;
     health.set_serving::<ArtifactsServer<Artifacts>>().await;
     health.set_serving::<PredictionsServer<Predictions>>().await;
     let mut ready = shared.gateway.ready();

@@ -1,5 +1,6 @@
 //! What an error is called on the wire: the one table from domain errors to gRPC's codes.
 
+use crate::collection::CollectError;
 use crate::driver::{ApplyError, Stopped};
 use crate::serving::PredictError;
 use artifacts::StoreError;
@@ -47,6 +48,14 @@ pub fn apply_status(error: ApplyError) -> Status {
 /// The driver has ended.
 pub fn stopped_status(stopped: Stopped) -> Status {
     Status::unavailable(stopped.to_string())
+}
+
+/// A collection of garbage that did not come to its end.
+pub fn collect_status(error: CollectError) -> Status {
+    match error {
+        CollectError::Store(error) => store_status(error),
+        CollectError::Stopped(stopped) => stopped_status(stopped),
+    }
 }
 
 /// A failed use of the artifact store.

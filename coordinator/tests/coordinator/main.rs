@@ -7,6 +7,7 @@ mod away;
 mod bytes;
 mod collection;
 mod endings;
+mod operators;
 mod process;
 #[path = "../../../artifacts/tests/store/proxy.rs"]
 mod proxy;

@@ -14,6 +14,11 @@ impl Cluster {
         digests
     }
 
+    /// The artifacts that are kept whoever refers to them.
+    pub fn pins(&self) -> Vec<Digest> {
+        self.pins.iter().cloned().collect()
+    }
+
     pub(super) fn handle_pin(&mut self, digest: Digest) -> Vec<Effect> {
         self.pins.insert(digest);
         Vec::new()

@@ -59,7 +59,7 @@ impl Session {
     async fn keep(&self, inbound: Streaming<FromWorker>) -> (Goodbye, Result<(), Status>) {
         let (beats, pulse) = mpsc::channel(BEATS_WAITING_MAX);
         let (steps, waiting) = mpsc::channel(STEPS_WAITING_MAX);
-        let stepping = tokio::spawn(Steps::new(self.shared.clone(), self.worker.clone()).run(waiting));
+        let mut stepping = tokio::spawn(Steps::new(self.shared.clone(), self.worker.clone()).run(waiting));
         let reader = Reader { shared: &self.shared, worker: &self.worker, beats, steps: steps.clone() };
         let read = tokio::select! {
             end = reader.read(inbound) => end,
@@ -68,11 +68,21 @@ impl Session {
             // A step made no sense; its own error says which.
             () = steps.closed() => Ok(()),
         };
-        // What the worker said before the end still counts: its steps finish first.
+        // What the worker said before the end still counts: its steps finish first. Unless somebody waits for the place,
+        // or the coordinator stops: what has not been recorded the worker will say again.
         drop((reader, steps));
-        match stepping.await {
+        let stepped = tokio::select! {
+            biased;
+            stepped = &mut stepping => stepped,
+            () = self.place.ended() => {
+                stepping.abort();
+                stepping.await
+            }
+        };
+        match stepped {
             Ok(Ok(goodbye)) => (goodbye, read),
             Ok(Err(senseless)) => (Goodbye::Unsaid, Err(senseless)),
+            Err(cut) if cut.is_cancelled() => (Goodbye::Unsaid, read),
             Err(_) => (Goodbye::Unsaid, Err(Status::internal("the session's task failed"))),
         }
     }
