@@ -1,7 +1,8 @@
 //! The coordinator's clock: wall time at the start, and from there on steady.
 
 use ensemble::cluster::Millis;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
 
 /// Gives each command its time. It shows wall time, but runs by the machine's steady clock: were the wall clock set forward,
 /// all workers would seem to have been silent for a lease, and were it set back, the journal's times would not rise.

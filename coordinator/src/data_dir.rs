@@ -1,7 +1,7 @@
 //! The coordinator's folder: who may use it, and what lies where.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// A data folder that this process alone uses. The lock goes with the process, however it ends.
@@ -48,7 +48,27 @@ impl DataDir {
 
     /// The journal's file.
     pub fn journal(&self) -> PathBuf {
-        self.root.join("journal.sqlite")
+        Self::journal_in(&self.root)
+    }
+
+    /// The journal's file in a folder that another process may use.
+    pub fn journal_in(root: &Path) -> PathBuf {
+        root.join("journal.sqlite")
+    }
+
+    /// A name that no other folder has, made at the first question: whoever holds this folder is the only living
+    /// coordinator of that name. It begins with the machine's name, for people.
+    pub fn instance(&self) -> Result<String, DataDirError> {
+        let path = self.root.join("instance");
+        let name = || match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let name = random_name()?;
+                fs::write(&path, &name)?;
+                Ok(name)
+            }
+            name => name,
+        };
+        name().map_err(|error| DataDirError::Unwritable { path: path.clone(), error })
     }
 
     /// The folder of the artifact store.
@@ -65,6 +85,13 @@ impl DataDir {
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")
     }
+}
+
+fn random_name() -> io::Result<String> {
+    let mut random = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    let machine = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "coordinator".into());
+    Ok(format!("{}-{:016x}", machine.trim(), u64::from_le_bytes(random)))
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@
 //!
 //! - Applying comes before the journal, because only applying tells whether a command is accepted, and a rejected one
 //!   changes nothing and is no part of history. That is safe because nobody can see the new state before the journal
-//!   has it. If the journal fails, the driver ends without an answer and without an effect, and the process with it:
-//!   the state that got ahead dies unseen.
+//!   has it. If the journal fails for a reason that may pass, the driver keeps the round, says so, and tries until the
+//!   journal has it; the requests that wait meanwhile are bounded, and users are refused. If it fails for good, the
+//!   driver ends without an answer and without an effect, and the process with it: the state that got ahead dies unseen.
 //! - An answer means "this survives a power failure". A caller who got none must ask again, and gets the same result.
 //! - Effects come last, so that no worker starts what a crash could make the coordinator forget. A crash between
 //!   journal and effects loses effects only: sessions end with the process, so their leases are granted again, and
@@ -20,12 +21,18 @@
 //! What time brings about ([`Cluster::due`](ensemble::cluster::Cluster::due): silent workers leave, pauses end) comes as
 //! commands like any other, and is journalled like any other. Heartbeats are not journalled: they move nothing but the
 //! moment at which a worker counts as silent, and that moment is in the journal when it comes. So replay needs neither
-//! clock nor heartbeats.
+//! clock nor heartbeats. A driver that finds that it was not running itself, because its process or its journal was
+//! stalled, says so to the cluster ([`Command::Resume`](ensemble::cluster::Command::Resume)) before it asks what is due:
+//! workers that it could not hear are not to blame.
 
 mod handle;
+mod patience;
 mod replay;
+#[cfg(test)]
+mod tests;
 mod thread;
 
 pub use handle::{ApplyError, Handle, Stopped};
+pub use patience::Stall;
 pub use replay::{Restored, replay};
-pub use thread::{Act, Driver, REQUESTS_MAX, TICK_EVERY, spawn};
+pub use thread::{Act, Driver, Ended, Place, REQUESTS_MAX, TICK_EVERY, spawn};

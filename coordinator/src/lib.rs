@@ -9,6 +9,7 @@
 //! ```
 
 pub mod averaging;
+pub mod backup;
 pub mod clock;
 pub mod collection;
 pub mod combining;
@@ -17,6 +18,7 @@ pub mod data_dir;
 pub mod driver;
 pub mod effects;
 pub mod journal;
+mod lead;
 pub mod listen;
 pub mod logs;
 pub mod patience;
@@ -28,7 +30,7 @@ pub mod sessions;
 mod settings;
 mod start;
 
-pub use server::ServerError;
+pub use server::{Connection, ServerError};
 pub use settings::{LeaseTooShort, Settings};
 pub use start::{Coordinator, RunError, StartError};
 
@@ -61,6 +63,8 @@ pub struct Shared {
     pub compute: compute::Compute,
     /// What the coordinator was told at its start.
     pub settings: Arc<Settings>,
+    /// Where backups of the journal come from.
+    pub backup: backup::Source,
     /// Cancelled once the coordinator stops: streams end then.
     pub stopping: CancellationToken,
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 /// Why the coordinator does not listen.
 #[derive(Debug, thiserror::Error)]
@@ -28,18 +28,50 @@ pub enum ListenError {
     },
 }
 
+/// How many connections may wait to be taken.
+const BACKLOG: u32 = 1024;
+
+/// An address that is taken and where nobody is listened to yet: whoever connects is refused, and not kept waiting.
+#[derive(Debug)]
+pub struct Reserved {
+    socket: TcpSocket,
+    address: SocketAddr,
+}
+
+impl Reserved {
+    /// Begins to listen.
+    pub fn listen(self) -> Result<TcpListener, ListenError> {
+        self.socket.listen(BACKLOG).map_err(|error| refused(self.address, error))
+    }
+}
+
 /// Takes the address, unless others could reach it and nobody said that they may.
-pub async fn listen(address: SocketAddr, allow_remote: bool) -> Result<TcpListener, ListenError> {
+pub fn reserve(address: SocketAddr, allow_remote: bool) -> Result<Reserved, ListenError> {
     if !address.ip().is_loopback() {
         if !allow_remote {
             return Err(ListenError::Remote(address));
         }
         tracing::warn!(%address, "listening beyond this machine without encryption: anybody who reaches it may use it");
     }
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    };
+    bind().map(|socket| Reserved { socket, address }).map_err(|error| refused(address, error))
+}
+
+/// Takes the address and listens, for those who have nothing to wait for.
+pub async fn listen(address: SocketAddr, allow_remote: bool) -> Result<TcpListener, ListenError> {
+    reserve(address, allow_remote)?.listen()
+}
+
+fn refused(address: SocketAddr, error: io::Error) -> ListenError {
+    match error.kind() {
         io::ErrorKind::AddrInUse => ListenError::InUse(address),
         _ => ListenError::Refused { address, error },
-    })
+    }
 }
 
 #[cfg(test)]

@@ -12,10 +12,12 @@ use proto::v1::artifacts_server::ArtifactsServer;
 use proto::v1::jobs_server::JobsServer;
 use proto::v1::predictions_server::PredictionsServer;
 use proto::v1::workers_server::WorkersServer;
-use tokio::net::TcpListener;
+use std::io;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinError;
+use tokio_stream::Stream;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::Connected;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -33,8 +35,16 @@ pub enum ServerError {
     Died(#[from] JoinError),
 }
 
+/// A connection that a client has made.
+pub trait Connection: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static {}
+
+impl<IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static> Connection for IO {}
+
 /// Serves until the coordinator stops and every open request has ended.
-pub(crate) async fn serve(listener: TcpListener, shared: Shared) -> Result<(), ServerError> {
+pub(crate) async fn serve<IO: Connection>(
+    incoming: impl Stream<Item = io::Result<IO>>,
+    shared: Shared,
+) -> Result<(), ServerError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     tokio::spawn(report_health(health, shared.clone()));
     let reflection = || {
@@ -65,10 +75,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Shared) -> Result<(), S
         .add_service(admin.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(artifacts.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(predictions.max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            shared.stopping.cancelled_owned(),
-        )
+        .serve_with_incoming_shutdown(incoming, shared.stopping.cancelled_owned())
         .await?;
     Ok(())
 }

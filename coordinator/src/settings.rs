@@ -1,5 +1,7 @@
 //! What a coordinator is told at its start.
 
+use crate::driver::Place;
+use crate::journal::postgres::Database;
 use artifacts::Location;
 use ensemble::cluster;
 use std::path::PathBuf;
@@ -20,6 +22,8 @@ const SCRATCH_BYTES_MAX: u64 = 64 << 30;
 pub struct Settings {
     /// Where its state lies. One coordinator at a time.
     pub data_dir: PathBuf,
+    /// Where the journal is, if not in that folder. Coordinators that share it take turns.
+    pub database: Option<Database>,
     /// Where artifacts lie; in the data folder if this says nothing else.
     pub artifacts: Option<Location>,
     /// What was stored more recently is no garbage yet.
@@ -28,6 +32,10 @@ pub struct Settings {
     pub collect_every: Duration,
     /// How much of an object store may lie in the data folder at once, while it is averaged.
     pub scratch_bytes_max: u64,
+    /// How long a coordinator that is told to stop may take to end.
+    pub drain: Duration,
+    /// Where the driver runs.
+    pub driver: Place,
     /// How often workers say that they are alive, in milliseconds.
     pub heartbeat_ms: u64,
     /// How the cluster judges workers and tasks.
@@ -51,10 +59,13 @@ impl Settings {
     pub fn new(data_dir: PathBuf) -> Self {
         Self {
             data_dir,
+            database: None,
             artifacts: None,
             artifact_age_min: ARTIFACT_AGE_MIN,
             collect_every: COLLECT_EVERY,
             scratch_bytes_max: SCRATCH_BYTES_MAX,
+            drain: Duration::from_secs(10),
+            driver: Place::default(),
             heartbeat_ms: 2_000,
             cluster: cluster::Settings::default(),
         }

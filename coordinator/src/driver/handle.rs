@@ -1,7 +1,10 @@
 //! The face of the driver: what every service holds.
 
+use super::patience::Stall;
 use ensemble::cluster::{Cluster, Command, Rejection};
 use ensemble::id::JobId;
+use std::future::Future;
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// What came of a command: for a submitted job, the job that it is.
@@ -25,6 +28,8 @@ pub struct Handle {
     pub(super) requests: mpsc::Sender<Request>,
     /// Counts up whenever the state has changed.
     pub(super) changes: watch::Receiver<u64>,
+    /// What the journal waits for, if it does.
+    pub(super) stall: watch::Receiver<Stall>,
 }
 
 /// Why a command has no effect.
@@ -36,6 +41,9 @@ pub enum ApplyError {
     /// Too many requests are waiting.
     #[error("the coordinator is busy; try again in a moment")]
     Busy,
+    /// The journal cannot be written. What was asked may yet take effect, once it can.
+    #[error("{0}; nothing is lost, and it goes on by itself")]
+    Stalled(Arc<str>),
     /// The coordinator is ending.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -47,17 +55,26 @@ pub enum ApplyError {
 pub struct Stopped;
 
 impl Handle {
-    /// Applies a command for a user: refused at once where too many requests are waiting, because a user can come back.
+    /// Applies a command for a user: refused at once where too many requests are waiting or the journal is stalled,
+    /// because a user can come back.
     ///
     /// For a submitted job, the answer is the job that it is.
     pub async fn try_apply(&self, command: Command) -> Result<Option<JobId>, ApplyError> {
+        self.check_stall()?;
         let (answer, answered) = oneshot::channel();
-        let request = Request::Apply { command: Box::new(command), answer };
-        self.requests.try_send(request).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => ApplyError::Busy,
-            mpsc::error::TrySendError::Closed(_) => Stopped.into(),
-        })?;
-        Ok(answered.await.map_err(|_| Stopped)??)
+        self.try_send(Request::Apply { command: Box::new(command), answer })?;
+        Ok(self.unless_stalled(answered).await??)
+    }
+
+    /// Looks at the state for a user: like [`Self::inspect`], and refused where [`Self::try_apply`] would be.
+    pub async fn try_inspect<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Cluster) -> T + Send + 'static,
+    ) -> Result<T, ApplyError> {
+        self.check_stall()?;
+        let (answer, answered) = oneshot::channel();
+        self.try_send(inspection(look, answer))?;
+        self.unless_stalled(answered).await
     }
 
     /// Applies a command for a session or a task of the coordinator itself: waits for its turn, so that a full queue
@@ -75,11 +92,7 @@ impl Handle {
         look: impl FnOnce(&Cluster) -> T + Send + 'static,
     ) -> Result<T, Stopped> {
         let (answer, answered) = oneshot::channel();
-        let look = move |cluster: &Cluster| {
-            // Nobody waits any more if this fails.
-            let _ = answer.send(look(cluster));
-        };
-        self.requests.send(Request::Inspect(Box::new(look))).await.map_err(|_| Stopped)?;
+        self.requests.send(inspection(look, answer)).await.map_err(|_| Stopped)?;
         answered.await.map_err(|_| Stopped)
     }
 
@@ -88,10 +101,40 @@ impl Handle {
         self.changes.clone()
     }
 
+    /// What the journal waits for, if it does; changes when that does.
+    pub fn stall(&self) -> watch::Receiver<Stall> {
+        self.stall.clone()
+    }
+
     /// Lets the driver end once it has done everything asked before.
     pub async fn stop(&self) {
         // It has ended already if this fails.
         let _ = self.requests.send(Request::Stop).await;
+    }
+
+    fn try_send(&self, request: Request) -> Result<(), ApplyError> {
+        self.requests.try_send(request).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ApplyError::Busy,
+            mpsc::error::TrySendError::Closed(_) => Stopped.into(),
+        })
+    }
+
+    fn check_stall(&self) -> Result<(), ApplyError> {
+        self.stall.borrow().clone().map_or(Ok(()), |waiting| Err(ApplyError::Stalled(waiting)))
+    }
+
+    async fn unless_stalled<T>(
+        &self,
+        answered: impl Future<Output = Result<T, oneshot::error::RecvError>>,
+    ) -> Result<T, ApplyError> {
+        let mut stall = self.stall.clone();
+        tokio::select! {
+            answer = answered => Ok(answer.map_err(|_| Stopped)?),
+            // The driver has ended, and with it the answer, if this fails.
+            Ok(stalled) = stall.wait_for(Option::is_some) => {
+                Err(stalled.clone().map_or(ApplyError::Busy, ApplyError::Stalled))
+            }
+        }
     }
 
     pub(super) fn tick(&self) -> Result<(), Stopped> {
@@ -101,4 +144,14 @@ impl Handle {
             Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => Ok(()),
         }
     }
+}
+
+fn inspection<T: Send + 'static>(
+    look: impl FnOnce(&Cluster) -> T + Send + 'static,
+    answer: oneshot::Sender<T>,
+) -> Request {
+    Request::Inspect(Box::new(move |cluster| {
+        // Nobody waits any more if this fails.
+        let _ = answer.send(look(cluster));
+    }))
 }

@@ -1,6 +1,6 @@
 //! From the journal back to the cluster.
 
-use crate::journal::{Entry, Journal, JournalError, ReplayError};
+use crate::journal::{Journal, JournalError, RULES, Recorded, Sequence};
 use ensemble::cluster::{Cluster, Millis, Settings};
 
 /// What a journal has brought back.
@@ -8,20 +8,55 @@ use ensemble::cluster::{Cluster, Millis, Settings};
 pub struct Restored {
     /// The cluster as it was.
     pub cluster: Cluster,
-    /// The time of the newest entry.
+    /// The newest entry; 0 if there is none.
+    pub sequence: Sequence,
+    /// When that was applied.
     pub last: Millis,
-    /// How many entries there were.
-    pub entries: u64,
+    /// How many entries were applied again.
+    pub replayed: u64,
+    /// How many of these were written under other rules than today's.
+    pub outdated: u64,
+    /// How many of the outdated ones do not count any more.
+    pub skipped: u64,
 }
 
 /// Applies the journal's commands again, each at its time. Effects are not acted on a second time.
+///
+/// What today's rules have recorded, they accept again; anything else means that the journal is not what it was. What
+/// older rules have recorded may meet another state than it did then: a lease that was granted to another worker, for one.
+/// A report under it is then as good as late, and its task is done again.
 pub fn replay(settings: Settings, journal: &mut dyn Journal) -> Result<Restored, JournalError> {
-    let mut restored = Restored { cluster: Cluster::new(settings), last: 0, entries: 0 };
-    journal.replay(&mut |Entry { at, command }| {
-        restored.cluster.apply(at, command).map_err(|rejection| ReplayError(rejection.to_string()))?;
-        restored.last = at;
-        restored.entries += 1;
+    let cluster = Cluster::new(settings);
+    let mut restored = Restored { cluster, sequence: 0, last: 0, replayed: 0, outdated: 0, skipped: 0 };
+    loop {
+        let page = journal.read(restored.sequence)?;
+        if page.is_empty() {
+            return Ok(restored);
+        }
+        page.into_iter().try_for_each(|recorded| restored.take(recorded, journal.name()))?;
+    }
+}
+
+impl Restored {
+    fn take(&mut self, recorded: Recorded, journal: &str) -> Result<(), JournalError> {
+        let Recorded { sequence, rules, entry } = recorded;
+        if sequence != self.sequence + 1 {
+            let detail = format!("the entries {} to {} are missing", self.sequence + 1, sequence - 1);
+            return Err(JournalError::Damaged { journal: journal.to_owned(), detail });
+        }
+        let outdated = rules < RULES;
+        match self.cluster.apply(entry.at, entry.command) {
+            Ok(_) => {}
+            Err(_) if outdated => self.skipped += 1,
+            Err(rejection) => {
+                let detail = rejection.to_string();
+                return Err(JournalError::Replay { journal: journal.to_owned(), sequence, detail });
+            }
+        }
+        self.sequence = sequence;
+        self.last = entry.at;
+        self.replayed += 1;
+        self.outdated += u64::from(outdated);
         Ok(())
-    })?;
-    Ok(restored)
+    }
 }

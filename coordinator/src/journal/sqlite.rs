@@ -1,199 +1,156 @@
 //! The journal in an SQLite file.
 
-use super::{Entry, Journal, JournalError, ReplayError};
-use rusqlite::{Connection, ErrorCode, params};
-use std::path::{Path, PathBuf};
+mod schema;
 
-/// The statements that lead from each schema version to the next; the version is how many have been run. A journal of
-/// an earlier version is brought up to date when it is opened.
-const MIGRATIONS: &[&str] =
-    &["CREATE TABLE entries (sequence INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, command TEXT NOT NULL) STRICT"];
-
-/// Marks the file as ours, so that no other database is taken for a journal: "tuti".
-const APPLICATION_ID: i64 = 0x7475_7469;
+use super::encoded::{Encoded, check_same, lost_tail};
+use super::{Entry, Journal, JournalError, PAGE, RULES, Recorded, Sequence, Snapshot};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
+use std::path::Path;
 
 /// A journal in an SQLite file: write-ahead log, every commit synced to the disk.
+///
+/// A commit that fails is taken back by SQLite, in memory and in its log: the next one writes the same pages of the log
+/// anew, and syncs them. So the same connection goes on after a full disk or a failed sync, without trusting what the
+/// failed one may have left in the system's cache.
 #[derive(Debug)]
 pub struct SqliteJournal {
-    path: PathBuf,
+    name: String,
     connection: Connection,
 }
 
 impl SqliteJournal {
     /// Opens or makes the journal, checks that it is whole, and brings an older one up to date.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        let classify = |error| classify(path, &error);
-        let mut connection = Connection::open(path).map_err(classify)?;
-        prepare(&connection).map_err(classify)?;
-        check_whole(path, &connection)?;
-        migrate(path, &mut connection)?;
-        Ok(Self { path: path.to_owned(), connection })
+        let name = path.display().to_string();
+        let mut connection = Connection::open(path).map_err(|error| classify(&name, &error))?;
+        schema::prepare(&name, &mut connection)?;
+        Ok(Self { name, connection })
     }
 
-    fn append_all(&mut self, entries: &[Entry]) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction()?;
-        {
-            let mut insert = transaction.prepare_cached("INSERT INTO entries (at_ms, command) VALUES (?1, ?2)")?;
-            for entry in entries {
-                let command = serde_json::to_string(&entry.command).expect("commands are maps with string keys");
-                insert.execute(params![entry.at as i64, command])?;
-            }
+    fn append_missing(&mut self, first: Sequence, wanted: &[Encoded]) -> Result<(), AppendError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if first > 1 && !holds(&transaction, first - 1)? {
+            return Err(AppendError::Journal(lost_tail(&self.name, first)));
         }
+        if insert(&transaction, first, wanted)? < wanted.len() {
+            check_same(&self.name, first, wanted, &range(&transaction, first, wanted.len())?)
+                .map_err(AppendError::Journal)?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    fn replace_oldest_snapshot(&mut self, snapshot: &Snapshot) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute(
+            "INSERT OR REPLACE INTO snapshots (sequence, at_ms, digest, state) VALUES (?1, ?2, ?3, ?4)",
+            params![snapshot.sequence as i64, snapshot.at as i64, snapshot.digest(), snapshot.state],
+        )?;
+        // With one snapshot there is no older one, and nothing is less than nothing.
+        let older = "(SELECT sequence FROM snapshots ORDER BY sequence DESC LIMIT 1 OFFSET 1)";
+        transaction.execute(&format!("DELETE FROM entries WHERE sequence <= {older}"), [])?;
+        transaction.execute(&format!("DELETE FROM snapshots WHERE sequence < {older}"), [])?;
         transaction.commit()
+    }
+
+    fn page(&self, after: Sequence) -> rusqlite::Result<Vec<(i64, i64, Encoded)>> {
+        let query =
+            "SELECT sequence, rules, at_ms, command FROM entries WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
+        let mut statement = self.connection.prepare_cached(query)?;
+        let row =
+            |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, Encoded { at: row.get(2)?, command: row.get(3)? }));
+        statement.query_map(params![after as i64, PAGE as i64], row)?.collect()
+    }
+
+    fn snapshot_before(&self, before: i64) -> rusqlite::Result<Option<(Snapshot, String)>> {
+        let query = "SELECT sequence, at_ms, digest, state FROM snapshots WHERE sequence < ?1 \
+                     ORDER BY sequence DESC LIMIT 1";
+        let row = |row: &rusqlite::Row<'_>| {
+            let (sequence, at): (i64, i64) = (row.get(0)?, row.get(1)?);
+            Ok((Snapshot { sequence: sequence as Sequence, at: at as u64, state: row.get(3)? }, row.get(2)?))
+        };
+        self.connection.query_row(query, [before], row).optional()
     }
 }
 
 impl Journal for SqliteJournal {
-    fn append(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
-        self.append_all(entries).map_err(|error| classify(&self.path, &error))
+    fn append(&mut self, first: Sequence, entries: &[Entry]) -> Result<(), JournalError> {
+        let wanted: Vec<_> = entries.iter().map(Encoded::from).collect();
+        self.append_missing(first, &wanted).map_err(|error| match error {
+            AppendError::Journal(error) => error,
+            AppendError::Sqlite(error) => classify(&self.name, &error),
+        })
     }
 
-    fn replay(&mut self, each: &mut dyn FnMut(Entry) -> Result<(), ReplayError>) -> Result<(), JournalError> {
-        let classify = |error| classify(&self.path, &error);
-        let query = "SELECT sequence, at_ms, command FROM entries ORDER BY sequence";
-        let mut statement = self.connection.prepare(query).map_err(classify)?;
-        let mut rows = statement.query([]).map_err(classify)?;
-        while let Some(row) = rows.next().map_err(classify)? {
-            let (sequence, at, command) = columns(row).map_err(classify)?;
-            let replayed = read_entry(at, &command).and_then(&mut *each);
-            replayed.map_err(|error| JournalError::Replay { path: self.path.clone(), sequence, error })?;
+    fn read(&mut self, after: Sequence) -> Result<Vec<Recorded>, JournalError> {
+        let rows = self.page(after).map_err(|error| classify(&self.name, &error))?;
+        rows.into_iter().map(|(sequence, rules, encoded)| encoded.decode(&self.name, sequence, rules)).collect()
+    }
+
+    fn keep_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), JournalError> {
+        self.replace_oldest_snapshot(snapshot).map_err(|error| classify(&self.name, &error))
+    }
+
+    fn newest_snapshot(&mut self, before: Sequence) -> Result<Option<Snapshot>, JournalError> {
+        let mut before = i64::try_from(before).unwrap_or(i64::MAX);
+        while let Some((snapshot, digest)) =
+            self.snapshot_before(before).map_err(|error| classify(&self.name, &error))?
+        {
+            before = snapshot.sequence as i64;
+            match snapshot.verified(&digest) {
+                Some(snapshot) => return Ok(Some(snapshot)),
+                None => {
+                    tracing::warn!(sequence = before, "a snapshot of the state is damaged; the one before it is used")
+                }
+            }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    fn name(&self) -> &str {
+        &self.name
     }
 }
 
-fn columns(row: &rusqlite::Row<'_>) -> rusqlite::Result<(i64, i64, String)> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+/// Why an append failed: SQLite's errors are classified last, because a transaction borrows the connection until then.
+enum AppendError {
+    Sqlite(rusqlite::Error),
+    Journal(JournalError),
 }
 
-fn read_entry(at: i64, command: &str) -> Result<Entry, ReplayError> {
-    let command = serde_json::from_str(command).map_err(|error| ReplayError(error.to_string()))?;
-    Ok(Entry { at: at as u64, command })
-}
-
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "journal_mode", "wal")?;
-    // A reply may leave once the commit returns: each has to be on the disk by then, which `normal` does not promise.
-    connection.pragma_update(None, "synchronous", "full")
-}
-
-fn check_whole(path: &Path, connection: &Connection) -> Result<(), JournalError> {
-    let verdict: rusqlite::Result<String> = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
-    match verdict {
-        Ok(verdict) if verdict == "ok" => Ok(()),
-        Ok(detail) => Err(JournalError::Damaged { path: path.to_owned(), detail }),
-        Err(error) => Err(classify(path, &error)),
+impl From<rusqlite::Error> for AppendError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
     }
 }
 
-fn migrate(path: &Path, connection: &mut Connection) -> Result<(), JournalError> {
-    let classify = |error| classify(path, &error);
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(classify)?;
-    let owner: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(classify)?;
-    let known = MIGRATIONS.len() as i64;
-    if found != 0 && owner != APPLICATION_ID {
-        return Err(JournalError::Damaged { path: path.to_owned(), detail: "it is another program's database".into() });
-    }
-    if found > known {
-        return Err(JournalError::Newer { path: path.to_owned(), found, known });
-    }
-    let missing = MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0));
-    run_migrations(connection, missing, known).map_err(classify)
+fn holds(transaction: &Transaction<'_>, sequence: Sequence) -> rusqlite::Result<bool> {
+    transaction.prepare_cached("SELECT 1 FROM entries WHERE sequence = ?1")?.exists([sequence as i64])
 }
 
-fn run_migrations<'a>(
-    connection: &mut Connection,
-    missing: impl Iterator<Item = &'a &'a str>,
-    version: i64,
-) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    for statements in missing {
-        transaction.execute_batch(statements)?;
+/// Writes what is not there yet, and says how many that were.
+fn insert(transaction: &Transaction<'_>, first: Sequence, wanted: &[Encoded]) -> rusqlite::Result<usize> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO entries (sequence, rules, at_ms, command) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+    )?;
+    let mut written = 0;
+    for (sequence, Encoded { at, command }) in (first as i64..).zip(wanted) {
+        written += insert.execute(params![sequence, RULES, at, command])?;
     }
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", version)?;
-    transaction.commit()
+    Ok(written)
 }
 
-fn classify(path: &Path, error: &rusqlite::Error) -> JournalError {
-    let path = path.to_owned();
-    let detail = error.to_string();
+fn range(transaction: &Transaction<'_>, first: Sequence, count: usize) -> rusqlite::Result<Vec<Encoded>> {
+    let query = "SELECT at_ms, command FROM entries WHERE sequence >= ?1 AND sequence < ?1 + ?2 ORDER BY sequence";
+    let mut statement = transaction.prepare(query)?;
+    let row = |row: &rusqlite::Row<'_>| Ok(Encoded { at: row.get(0)?, command: row.get(1)? });
+    statement.query_map(params![first as i64, count as i64], row)?.collect()
+}
+
+fn classify(journal: &str, error: &rusqlite::Error) -> JournalError {
+    let (journal, detail) = (journal.to_owned(), error.to_string());
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => JournalError::Locked(path),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => JournalError::Damaged { path, detail },
-        _ => JournalError::Failed { path, detail },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use ensemble::cluster::Command;
-    use ensemble::id::JobId;
-    use std::fs;
-
-    fn entries() -> Vec<Entry> {
-        let cancel = |job| Command::Cancel { job: JobId::new(job) };
-        vec![Entry { at: 7, command: cancel("shapes-1") }, Entry { at: 9, command: cancel("shapes-2") }]
-    }
-
-    fn replayed(journal: &mut SqliteJournal) -> Vec<Entry> {
-        let mut found = Vec::new();
-        let mut keep = |entry| {
-            found.push(entry);
-            Ok(())
-        };
-        journal.replay(&mut keep).unwrap();
-        found
-    }
-
-    #[test]
-    fn entries_come_back_in_order_from_a_new_process() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal");
-        let mut journal = SqliteJournal::open(&path).unwrap();
-        journal.append(&entries()[..1]).unwrap();
-        journal.append(&entries()[1..]).unwrap();
-        drop(journal);
-        assert_eq!(replayed(&mut SqliteJournal::open(&path).unwrap()), entries());
-    }
-
-    #[test]
-    fn a_journal_that_cannot_be_trusted_is_refused_with_the_remedy() {
-        let folder = tempfile::tempdir().unwrap();
-        let check = |name: &str, prepare: &dyn Fn(&Path), words: &[&str]| {
-            let path = folder.path().join(name);
-            prepare(&path);
-            let error = SqliteJournal::open(&path).unwrap_err().to_string();
-            words.iter().for_each(|word| assert!(error.contains(word), "{error}"));
-        };
-        check(
-            "text",
-            &|path| fs::write(path, "no database at all, ".repeat(99)).unwrap(),
-            &["damaged", "move it away"],
-        );
-        check("newer", &|path| set_version(path, 2), &["schema version 2", "up to 1"]);
-        check("foreign", &foreign, &["another program's"]);
-        check("torn", &torn, &["damaged"]);
-    }
-
-    fn set_version(path: &Path, version: i64) {
-        let journal = SqliteJournal::open(path).unwrap();
-        journal.connection.pragma_update(None, "user_version", version).unwrap();
-    }
-
-    fn foreign(path: &Path) {
-        Connection::open(path).unwrap().pragma_update(None, "user_version", 3).unwrap();
-    }
-
-    /// Writes a few pages, and overwrites those after the first with zeros.
-    fn torn(path: &Path) {
-        let mut journal = SqliteJournal::open(path).unwrap();
-        (0..500).for_each(|_| journal.append(&entries()).unwrap());
-        drop(journal);
-        let mut content = fs::read(path).unwrap();
-        content[4096..].fill(0);
-        fs::write(path, content).unwrap();
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => JournalError::Locked(journal),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => JournalError::Damaged { journal, detail },
+        _ => JournalError::Failed { journal, detail, remedy: "check its disk, its free space and its permissions" },
     }
 }

@@ -40,7 +40,7 @@ pub fn apply_status(error: ApplyError) -> Status {
     let code = match &error {
         ApplyError::Rejected(rejection) => rejection_code(rejection),
         ApplyError::Busy => Code::ResourceExhausted,
-        ApplyError::Stopped(_) => Code::Unavailable,
+        ApplyError::Stalled(_) | ApplyError::Stopped(_) => Code::Unavailable,
     };
     Status::new(code, error.to_string())
 }

@@ -83,7 +83,7 @@ async fn a_journal_that_this_version_cannot_replay_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let mut journal = SqliteJournal::open(&folder.path().join("journal.sqlite")).unwrap();
     let impossible = Command::Cancel { job: JobId::new("nothing-7") };
-    journal.append(&[Entry { at: 1, command: impossible }]).unwrap();
+    journal.append(1, &[Entry { at: 1, command: impossible }]).unwrap();
     drop(journal);
     let error = Coordinator::open(Settings::new(folder.path().to_owned())).await.unwrap_err().to_string();
     assert!(error.contains("entry 1") && error.contains("nothing-7") && error.contains("version"), "{error}");
