@@ -14,8 +14,10 @@ mod restore;
 pub use restore::restore;
 
 use rusqlite::{Connection, OpenFlags};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where a coordinator's backups come from. Clones are the same.
 #[derive(Clone, Debug)]
@@ -87,6 +89,22 @@ impl Source {
         let written = copy_journal(journal, &copy).and_then(|()| file::pack(&copy, file));
         file::remove(&copy);
         written
+    }
+}
+
+/// Numbers the backups that have no name.
+static NAMELESS: AtomicU64 = AtomicU64::new(0);
+
+impl Source {
+    /// A backup as a file without a name, beside the journal: it is gone once it is closed.
+    pub fn nameless(&self) -> Result<File, BackupError> {
+        let Self::Embedded(journal) = self else { return Err(BackupError::InDatabase) };
+        let path = beside(journal, &format!("backup-{}", NAMELESS.fetch_add(1, Ordering::Relaxed)));
+        file::remove(&path);
+        self.write_to(&path)?;
+        let opened = File::open(&path).map_err(|error| BackupError::Io { path: path.clone(), error });
+        file::remove(&path);
+        opened
     }
 }
 

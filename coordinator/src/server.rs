@@ -6,7 +6,6 @@ use crate::services::limits::{
     WINDOW_BYTES,
 };
 use crate::services::{Admin, Artifacts, Jobs, Predictions, Workers};
-use ensemble::id::JobId;
 use proto::v1::admin_server::AdminServer;
 use proto::v1::artifacts_server::ArtifactsServer;
 use proto::v1::jobs_server::JobsServer;
@@ -16,6 +15,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinError;
 use tokio_stream::Stream;
+use tonic::server::NamedService;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tonic_health::ServingStatus;
@@ -80,28 +80,41 @@ pub(crate) async fn serve<IO: Connection>(
     Ok(())
 }
 
-/// Health by name: the services serve until the coordinator stops; an ensemble, named by its job, while all its members
-/// answer.
+/// Health by name: the services serve until the coordinator stops, but while the journal is stalled; an ensemble, named
+/// by its job, while all its members answer.
 async fn report_health(health: HealthReporter, shared: Shared) {
-    health.set_serving::<JobsServer<Jobs>>().await;
-    health.set_serving::<WorkersServer<Workers>>().await;
-    health.set_serving::<AdminServer<Admin>>().await;
-    health.set_serving::<ArtifactsServer<Artifacts>>().await;
-    health.set_serving::<PredictionsServer<Predictions>>().await;
-    let mut ready = shared.gateway.ready();
+    let (mut ready, mut stall) = (shared.gateway.ready(), shared.driver.stall());
     loop {
+        let is_stalled = stall.borrow_and_update().is_some();
+        set_services(&health, !is_stalled).await;
         let predictors = ready.borrow_and_update().clone();
         for (job, ready) in &predictors {
             health.set_service_status(job.as_str(), status(*ready)).await;
         }
         tokio::select! {
             changed = ready.changed() => if changed.is_err() { return },
+            changed = stall.changed() => if changed.is_err() { break },
             () = shared.stopping.cancelled() => break,
         }
     }
+    set_services(&health, false).await;
     let predictors = ready.borrow().clone();
-    for service in predictors.keys().map(JobId::as_str).chain([""]) {
-        health.set_service_status(service, ServingStatus::NotServing).await;
+    for job in predictors.keys() {
+        health.set_service_status(job.as_str(), ServingStatus::NotServing).await;
+    }
+}
+
+async fn set_services(health: &HealthReporter, serving: bool) {
+    let services = [
+        "",
+        JobsServer::<Jobs>::NAME,
+        WorkersServer::<Workers>::NAME,
+        AdminServer::<Admin>::NAME,
+        ArtifactsServer::<Artifacts>::NAME,
+        PredictionsServer::<Predictions>::NAME,
+    ];
+    for service in services {
+        health.set_service_status(service, status(serving)).await;
     }
 }
 

@@ -1,11 +1,16 @@
 //! `Admin`: what operators ask.
 
-use super::status::{apply_status, collect_status, stopped_status};
+use super::limits::{CHUNK_BYTES_MAX, CHUNKS_IN_FLIGHT};
+use super::status::{apply_status, backup_status, collect_status};
 use crate::Shared;
 use crate::collection::Collected;
 use ensemble::cluster::{Cluster, Command};
 use ensemble::id::{Digest, WorkerId};
 use proto::v1::{self, admin_server};
+use std::fs::File;
+use std::io::Read;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -49,7 +54,7 @@ impl admin_server::Admin for Admin {
     }
 
     async fn list_shares(&self, _: Request<v1::ListSharesRequest>) -> Result<Response<v1::ListSharesReply>, Status> {
-        let shares = self.shared.driver.inspect(Cluster::shares).await.map_err(stopped_status)?;
+        let shares = self.shared.driver.try_inspect(Cluster::shares).await.map_err(apply_status)?;
         Ok(Response::new(v1::ListSharesReply { shares: shares.into_iter().map(Into::into).collect() }))
     }
 
@@ -62,7 +67,7 @@ impl admin_server::Admin for Admin {
     }
 
     async fn list_pins(&self, _: Request<v1::ListPinsRequest>) -> Result<Response<v1::ListPinsReply>, Status> {
-        let pins = self.shared.driver.inspect(Cluster::pins).await.map_err(stopped_status)?;
+        let pins = self.shared.driver.try_inspect(Cluster::pins).await.map_err(apply_status)?;
         Ok(Response::new(v1::ListPinsReply { digests: pins.into_iter().map(Into::into).collect() }))
     }
 
@@ -77,8 +82,28 @@ impl admin_server::Admin for Admin {
     type BackupStream = ReceiverStream<Result<v1::Chunk, Status>>;
 
     async fn backup(&self, _: Request<v1::BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
-        let remedy = "stop the coordinator and copy its data directory";
-        Err(Status::unimplemented(format!("this coordinator makes no backups while it runs; {remedy}")))
+        let source = self.shared.backup.clone();
+        let written = spawn_blocking(move || source.nameless()).await;
+        let backup = written.map_err(|_| Status::internal("the backup's thread failed"))?.map_err(backup_status)?;
+        let (chunks, stream) = mpsc::channel(CHUNKS_IN_FLIGHT);
+        spawn_blocking(move || send_file(backup, &chunks));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// Sends a file to its end, or the client's.
+fn send_file(file: File, chunks: &mpsc::Sender<Result<v1::Chunk, Status>>) {
+    loop {
+        let mut data = Vec::with_capacity(CHUNK_BYTES_MAX);
+        let chunk = match (&file).take(CHUNK_BYTES_MAX as u64).read_to_end(&mut data) {
+            Ok(0) => return,
+            Ok(_) => Ok(v1::Chunk { data: data.into() }),
+            Err(error) => Err(Status::internal(format!("the backup cannot be read: {error}"))),
+        };
+        let failed = chunk.is_err();
+        if chunks.blocking_send(chunk).is_err() || failed {
+            return;
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 mod describe;
 mod follow;
 
-use super::status::{apply_status, rejection_status, stopped_status};
+use super::status::{apply_status, rejection_status};
 use crate::Shared;
 use ensemble::cluster::{Cluster, Command, Rejection};
 use ensemble::id::JobId;
@@ -29,7 +29,7 @@ impl Jobs {
         &self,
         look: impl FnOnce(&Cluster) -> Result<T, Rejection> + Send + 'static,
     ) -> Result<T, Status> {
-        self.shared.driver.inspect(look).await.map_err(stopped_status)?.map_err(rejection_status)
+        self.shared.driver.try_inspect(look).await.map_err(apply_status)?.map_err(rejection_status)
     }
 }
 
@@ -51,7 +51,7 @@ impl jobs_server::Jobs for Jobs {
     }
 
     async fn list_jobs(&self, _: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsReply>, Status> {
-        let jobs = self.shared.driver.inspect(Cluster::jobs).await.map_err(stopped_status)?;
+        let jobs = self.shared.driver.try_inspect(Cluster::jobs).await.map_err(apply_status)?;
         Ok(Response::new(v1::ListJobsReply { jobs: jobs.into_iter().map(Into::into).collect() }))
     }
 
@@ -65,7 +65,7 @@ impl jobs_server::Jobs for Jobs {
     }
 
     async fn list_workers(&self, _: Request<v1::ListWorkersRequest>) -> Result<Response<v1::ListWorkersReply>, Status> {
-        let workers = self.shared.driver.inspect(Cluster::workers).await.map_err(stopped_status)?;
+        let workers = self.shared.driver.try_inspect(Cluster::workers).await.map_err(apply_status)?;
         Ok(Response::new(v1::ListWorkersReply { workers: workers.into_iter().map(Into::into).collect() }))
     }
 

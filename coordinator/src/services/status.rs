@@ -1,10 +1,12 @@
 //! What an error is called on the wire: the one table from domain errors to gRPC's codes.
 
+use crate::backup::BackupError;
 use crate::collection::CollectError;
 use crate::driver::{ApplyError, Stopped};
 use crate::serving::PredictError;
 use artifacts::StoreError;
 use ensemble::cluster::Rejection;
+use std::io::ErrorKind;
 use tonic::{Code, Status};
 
 /// The code of a rejection. A client repeats `RESOURCE_EXHAUSTED` and `UNAVAILABLE`, and nothing else.
@@ -56,6 +58,16 @@ pub fn collect_status(error: CollectError) -> Status {
         CollectError::Store(error) => store_status(error),
         CollectError::Stopped(stopped) => stopped_status(stopped),
     }
+}
+
+/// A backup that was not made.
+pub fn backup_status(error: BackupError) -> Status {
+    let code = match &error {
+        BackupError::InDatabase => Code::FailedPrecondition,
+        BackupError::Io { error, .. } if error.kind() == ErrorKind::StorageFull => Code::ResourceExhausted,
+        _ => Code::Internal,
+    };
+    Status::new(code, error.to_string())
 }
 
 /// A failed use of the artifact store.

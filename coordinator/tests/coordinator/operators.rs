@@ -56,11 +56,32 @@ async fn shares_and_pins_are_kept_over_a_restart() {
     let shares = coordinator.admin().list_shares(v1::ListSharesRequest {}).await.unwrap().into_inner().shares;
     assert!(shares.iter().any(|share| (share.namespace.as_str(), share.weight) == ("vision", 3)), "{shares:?}");
     let pins = coordinator.admin().list_pins(v1::ListPinsRequest {}).await.unwrap().into_inner().digests;
-    assert_eq!(pins, [digest.clone()]);
+    assert_eq!(pins, std::slice::from_ref(&digest));
     coordinator.admin().unpin(v1::UnpinRequest { digest }).await.unwrap();
     assert_eq!(coordinator.admin().list_pins(v1::ListPinsRequest {}).await.unwrap().into_inner().digests.len(), 0);
     let collect = CollectGarbageRequest { dry_run: true };
     let collected = coordinator.admin().collect_garbage(collect).await.unwrap().into_inner();
     assert_eq!((collected.removed.len(), collected.kept_bytes), (0, 0));
+    coordinator.stop().await;
+}
+
+#[tokio::test]
+async fn a_backup_of_a_running_coordinator_brings_its_jobs_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = Running::start(&folder.path().join("first")).await;
+    let job = coordinator.submit("").await;
+    let mut chunks = coordinator.admin().backup(v1::BackupRequest {}).await.unwrap().into_inner();
+    let mut backup = Vec::new();
+    while let Some(chunk) = chunks.message().await.unwrap() {
+        backup.extend_from_slice(&chunk.data);
+    }
+    coordinator.stop().await;
+
+    let (file, second) = (folder.path().join("backup"), folder.path().join("second"));
+    std::fs::write(&file, backup).unwrap();
+    coordinator::backup::restore(&file, &second).unwrap();
+    let coordinator = Running::start(&second).await;
+    let jobs = coordinator.jobs().list_jobs(v1::ListJobsRequest {}).await.unwrap().into_inner().jobs;
+    assert_eq!(jobs.into_iter().map(|job| job.id).collect::<Vec<_>>(), [job]);
     coordinator.stop().await;
 }

@@ -71,7 +71,7 @@ async fn a_broken_stream_keeps_the_lease_and_takes_each_report_once() {
 
     // Whether the record was heard or not, the worker sends it again, and then the rest.
     let (mut worker, kept) = Worker::rejoin(&coordinator, "w", 7, Some(key.clone())).await;
-    assert_eq!(kept, [key.clone()]);
+    assert_eq!(kept, std::slice::from_ref(&key));
     worker.report_as(1, model).await;
     worker.hear_recorded(1).await;
     let finished = Message::Finished(v1::TaskFinished { key: Some(key.clone()), artifact: None });

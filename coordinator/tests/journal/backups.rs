@@ -61,7 +61,7 @@ fn a_backup_that_is_not_what_it_was_is_refused() {
     Source::Embedded(path).write_to(&backup).unwrap();
     let whole = fs::read(&backup).unwrap();
     let target = folder.path().join("target");
-    let mut damaged = |change: &dyn Fn(&mut Vec<u8>)| {
+    let damaged = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut content = whole.clone();
         change(&mut content);
         fs::write(&backup, content).unwrap();

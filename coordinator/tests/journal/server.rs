@@ -59,12 +59,6 @@ impl Server {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
     }
-
-    /// `pause`, `resume`, `kill` or `start`, as `setup/postgres` has it.
-    pub fn order(&self, what: &str) {
-        let output = script(what, &self.folder).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-    }
 }
 
 impl Drop for Server {
