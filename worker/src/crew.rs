@@ -2,27 +2,63 @@
 
 use crate::engine::{EngineError, Program, Seat};
 use crate::options::Config;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, SessionNumber};
 use crate::serving::{self, Serving};
 use crate::slot::{self, Slot};
 use crate::transfer::Transfer;
 use proto::v1::from_worker::Message;
 use proto::v1::{Host, Lease, LeaseKey, Predict, Predicted};
+use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
+use tonic::transport::Uri;
 
-/// A slot stops its task and its engine within this time, or its engine is killed with the worker.
-const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+/// Engines that are killed are gone within this time.
+const KILL_WITHIN: Duration = Duration::from_secs(2);
 
-/// The slots and the serving side.
+/// Who does what the coordinator asks for. It never waits: what takes time is done beside the keeper.
+pub trait Crew {
+    /// A session with the coordinator at this address has begun.
+    ///
+    /// # Errors
+    /// When somebody has too many orders already, as for all that follow.
+    fn attach(&self, session: SessionNumber, coordinator: &Uri) -> Result<(), Overrun>;
+
+    /// Gives a slot a task. One that comes while the worker drains is left alone: all leases are handed back at the end.
+    fn grant(&self, lease: Lease) -> Result<(), Overrun>;
+
+    /// Stops a task, wherever it is: nothing more is said of it from now on.
+    fn revoke(&self, key: &LeaseKey);
+
+    /// Has a task end early, with what it has got so far stored, wherever it is.
+    fn ask_back(&self, key: &LeaseKey) -> Result<(), Overrun>;
+
+    /// Loads a predictor.
+    fn host(&self, host: Host) -> Result<(), Overrun>;
+
+    /// Forgets a predictor.
+    fn unhost(&self, predictor: String) -> Result<(), Overrun>;
+
+    /// Predicts. A prediction for which there is no room is answered so at once.
+    fn predict(&self, predict: Predict, session: SessionNumber);
+
+    /// Has everybody finish: tasks end early and store what they have, predictions in flight are answered, engines end, and
+    /// all results are recorded. Whoever is not done within `limit` is ended.
+    fn drain(&mut self, limit: Duration) -> impl Future<Output = ()> + Send + use<Self> + 'static;
+}
+
+/// The slots and the serving side, each with its engine.
 #[derive(Debug)]
-pub struct Crew {
+pub struct Engines {
     slots: Vec<Sender<slot::Command>>,
-    serving: Option<Sender<serving::Command>>,
+    serving: Sender<serving::Command>,
     tasks: JoinSet<()>,
+    outbox: Outbox,
+    transfer: Transfer,
 }
 
 /// The coordinator says more than can be done: a queue is full.
@@ -39,106 +75,110 @@ pub enum Overrun {
     NoSlot(u32),
 }
 
-impl Crew {
+impl Engines {
     /// Starts an engine for each slot, so that a host that cannot compute is found out before it gets a task.
     ///
     /// # Errors
     /// When an engine cannot be started.
-    pub async fn start(config: &Config, transfer: &Transfer, scratch: &Path) -> Result<Self, EngineError> {
+    pub async fn start(
+        config: &Config,
+        outbox: &Outbox,
+        transfer: &Transfer,
+        scratch: &Path,
+    ) -> Result<Self, EngineError> {
         let program = |device| Program { path: config.engine.clone(), device, threads: config.threads_per_slot };
         let seats = warm_seats(config.devices.iter().map(|device| program(*device))).await?;
         let (mut slots, mut tasks) = (Vec::new(), JoinSet::new());
         for (index, seat) in (0..).zip(seats) {
             let (sender, commands) = mpsc::channel(slot::COMMANDS_MAX);
-            let slot = Slot::new(index, seat, transfer.clone(), scratch.join(format!("slot-{index}")));
-            tasks.spawn(slot.run(commands));
+            let place = slot::Place {
+                index,
+                outbox: outbox.clone(),
+                transfer: transfer.clone(),
+                scratch: scratch.join(format!("slot-{index}")),
+                patience: config.patience,
+            };
+            tasks.spawn(Slot::new(place, seat).run(commands));
             slots.push(sender);
         }
-        let (sender, commands) = mpsc::channel(serving::COMMANDS_MAX);
-        tasks.spawn(Serving::new(program(config.devices[0]), transfer.clone()).run(commands));
-        Ok(Self { slots, serving: Some(sender), tasks })
-    }
-
-    /// A session has begun.
-    pub async fn attach(&self, outbox: &Outbox) {
-        if let Some(serving) = &self.serving {
-            let _ = serving.send(serving::Command::Attach(outbox.clone())).await;
-        }
-        for slot in &self.slots {
-            let _ = slot.send(slot::Command::Attach(outbox.clone())).await;
-        }
-    }
-
-    /// The session has ended.
-    pub async fn detach(&self) {
-        for slot in &self.slots {
-            let _ = slot.send(slot::Command::Detach).await;
-        }
-        if let Some(serving) = &self.serving {
-            let _ = serving.send(serving::Command::Detach).await;
-        }
-    }
-
-    /// Gives a slot a task.
-    ///
-    /// # Errors
-    /// When there is no such slot, or it has too many orders already.
-    pub fn grant(&self, lease: Lease) -> Result<(), Overrun> {
-        let index = lease.slot as usize;
-        let slot = self.slots.get(index).ok_or(Overrun::NoSlot(lease.slot))?;
-        slot.try_send(slot::Command::Grant(Box::new(lease))).map_err(|_| Overrun::Slot(index))
-    }
-
-    /// Stops a task, wherever it is.
-    ///
-    /// # Errors
-    /// When a slot has too many orders already.
-    pub fn revoke(&self, key: LeaseKey) -> Result<(), Overrun> {
-        for (index, slot) in self.slots.iter().enumerate() {
-            slot.try_send(slot::Command::Revoke(key.clone())).map_err(|_| Overrun::Slot(index))?;
-        }
-        Ok(())
-    }
-
-    /// Loads a predictor.
-    ///
-    /// # Errors
-    /// When the serving side has too many orders already.
-    pub fn host(&self, host: Host) -> Result<(), Overrun> {
-        self.serve(serving::Command::Host(host))
-    }
-
-    /// Forgets a predictor.
-    ///
-    /// # Errors
-    /// As [`Crew::host`].
-    pub fn unhost(&self, predictor: String) -> Result<(), Overrun> {
-        self.serve(serving::Command::Unhost(predictor))
-    }
-
-    /// Predicts. A prediction for which there is no room is answered so at once, in `outbox`.
-    pub fn predict(&self, predict: Predict, outbox: &Outbox) {
-        let (request, predictor) = (predict.request, predict.predictor.clone());
-        if self.serve(serving::Command::Predict(predict)).is_err() {
-            let error = "this worker has more predictions to make than it can".to_owned();
-            outbox.offer(Message::Predicted(Predicted { request, predictor, error, members: Vec::new() }));
-        }
+        let (serving, commands) = mpsc::channel(serving::COMMANDS_MAX);
+        tasks.spawn(Serving::new(program(config.devices[0]), transfer.clone(), outbox.clone()).run(commands));
+        Ok(Self { slots, serving, tasks, outbox: outbox.clone(), transfer: transfer.clone() })
     }
 
     fn serve(&self, command: serving::Command) -> Result<(), Overrun> {
-        let serving = self.serving.as_ref().ok_or(Overrun::Serving)?;
-        serving.try_send(command).map_err(|_| Overrun::Serving)
+        match self.serving.try_send(command) {
+            Err(TrySendError::Full(_)) => Err(Overrun::Serving),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Crew for Engines {
+    fn attach(&self, session: SessionNumber, coordinator: &Uri) -> Result<(), Overrun> {
+        self.transfer.turn_to(coordinator);
+        self.serve(serving::Command::Attach(session))?;
+        self.slots.iter().enumerate().try_for_each(|(index, slot)| tell(index, slot, slot::Command::Attach(session)))
     }
 
-    /// Has everybody stop and end their engines, and waits for it.
-    pub async fn close(&mut self) {
-        self.slots.clear();
-        self.serving = None;
-        let ended = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(CLOSE_WITHIN, ended).await.is_err() {
-            tracing::warn!("an engine does not stop and is killed");
-            self.tasks.shutdown().await;
+    fn grant(&self, lease: Lease) -> Result<(), Overrun> {
+        let index = lease.slot as usize;
+        let slot = self.slots.get(index).ok_or(Overrun::NoSlot(lease.slot))?;
+        self.outbox.hold(lease.slot, lease.key.clone().unwrap_or_default());
+        tell(index, slot, slot::Command::Grant(Box::new(lease)))
+    }
+
+    fn revoke(&self, key: &LeaseKey) {
+        self.outbox.let_go(key);
+    }
+
+    fn ask_back(&self, key: &LeaseKey) -> Result<(), Overrun> {
+        let ask = |(index, slot)| tell(index, slot, slot::Command::Yield(key.clone()));
+        self.slots.iter().enumerate().try_for_each(ask)
+    }
+
+    fn host(&self, host: Host) -> Result<(), Overrun> {
+        self.serve(serving::Command::Host(host))
+    }
+
+    fn unhost(&self, predictor: String) -> Result<(), Overrun> {
+        self.serve(serving::Command::Unhost(predictor))
+    }
+
+    fn predict(&self, predict: Predict, session: SessionNumber) {
+        let (request, predictor) = (predict.request, predict.predictor.clone());
+        if self.serving.try_send(serving::Command::Predict(predict)).is_err() {
+            let error = "this worker has more predictions to make than it can".to_owned();
+            let answer = Predicted { request, predictor, error, members: Vec::new() };
+            self.outbox.remark_if_room(session, Message::Predicted(answer));
         }
+    }
+
+    fn drain(&mut self, limit: Duration) -> impl Future<Output = ()> + Send + use<> {
+        let until = Instant::now() + limit;
+        for slot in &self.slots {
+            let _ = slot.try_send(slot::Command::Drain);
+        }
+        let _ = self.serving.try_send(serving::Command::Drain);
+        let (mut tasks, outbox) = (std::mem::take(&mut self.tasks), self.outbox.clone());
+        async move {
+            let ended = async { while tasks.join_next().await.is_some() {} };
+            if timeout_at(until, ended).await.is_err() {
+                tracing::warn!(limit_s = limit.as_secs_f64(), "not everything ended in time, the rest is killed");
+                let _ = timeout(KILL_WITHIN, tasks.shutdown()).await;
+            }
+            if timeout_at(until, outbox.settled()).await.is_err() {
+                tracing::warn!("the coordinator has not recorded everything");
+            }
+        }
+    }
+}
+
+/// A slot that has ended needs to be told nothing.
+fn tell(index: usize, slot: &Sender<slot::Command>, command: slot::Command) -> Result<(), Overrun> {
+    match slot.try_send(command) {
+        Err(TrySendError::Full(_)) => Err(Overrun::Slot(index)),
+        _ => Ok(()),
     }
 }
 

@@ -3,19 +3,25 @@
 //! the heartbeat goes on.
 //!
 //! ```text
-//!                  ┌── heartbeats ──┐
-//!  coordinator ◀───┤    session     ├──▶ slot 0 ──▶ engine process
-//!       ▲          └────────────────┘    slot 1 ──▶ engine process
-//!       │                         └────▶ serving ─▶ engine process
-//!       └──── artifacts (a connection of its own) ──┘
+//!                  ┌── heartbeats ──┐            ┌──▶ slot 0 ──▶ engine process
+//!  coordinator ◀───┤     keeper     ├── orders ──┼──▶ slot 1 ──▶ engine process
+//!       ▲          └───────▲────────┘            └──▶ serving ─▶ engine process
+//!       │               outbox ◀───── reports, lines ────┘
+//!       └────── artifacts (a connection of their own) ───┘
 //! ```
+//!
+//! Sessions come and go; tasks go on. What must not be lost waits in the outbox until the coordinator has recorded it.
+//! Once it is no longer sure whose the leases are, the gate shuts: engines compute on, and nothing is stored or said.
 
 mod backoff;
 mod crew;
 mod device;
+mod endpoint;
 mod engine;
 mod fence;
 mod frame;
+mod gate;
+mod keeper;
 mod log;
 mod options;
 mod outbox;
@@ -27,8 +33,13 @@ mod task;
 mod transfer;
 mod worker;
 
+pub use crew::{Crew, Overrun};
 pub use device::{Device, InvalidDevice};
+pub use endpoint::{Dial, Dialing};
 pub use engine::EngineError;
+pub use gate::Gate;
+pub use keeper::{Parts, Refused, keep};
 pub use options::{Config, ConfigError, Options};
-pub use session::Refused;
+pub use outbox::{Outbox, SessionNumber};
+pub use task::Patience;
 pub use worker::{WorkerError, run};

@@ -1,17 +1,29 @@
 //! The worker's flags, and what they come to.
 
 use crate::device::{self, Device};
+use crate::task::Patience;
+use artifacts::Location;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tonic::transport::Uri;
+
+/// A year: longer is never.
+const SECONDS_MAX: f64 = 365.0 * 86400.0;
 
 /// Works for a coordinator: trains, evaluates and serves on this host's devices.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "tutti-worker", version)]
 pub struct Options {
-    /// Where the coordinator listens: a URL, or a host and a port.
-    #[arg(long, env = "TUTTI_COORDINATOR", value_name = "URL", default_value = "http://127.0.0.1:7400")]
-    pub coordinator: String,
+    /// Where the coordinator listens: a URL, or a host and a port. Several, separated by commas, are tried in turn.
+    #[arg(
+        long,
+        env = "TUTTI_COORDINATOR",
+        value_name = "URL",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:7400"
+    )]
+    pub coordinator: Vec<String>,
     /// This worker's name, unique in the cluster [default: the host's name and the process's number].
     #[arg(long, env = "TUTTI_WORKER_NAME")]
     pub name: Option<String>,
@@ -33,13 +45,29 @@ pub struct Options {
     /// The engine's program [default: `tutti-engine` beside this one].
     #[arg(long, env = "TUTTI_ENGINE", value_name = "PATH")]
     pub engine: Option<PathBuf>,
+    /// Where artifacts lie, for a worker that reaches the store by itself: a folder, `s3://`, `gs://` or `az://`; credentials
+    /// come from the environment [default: by way of the coordinator].
+    #[arg(long, env = "TUTTI_ARTIFACTS", value_name = "URL")]
+    pub artifacts: Option<Location>,
+    /// How long a stop may take: tasks end early and store what they have; what takes longer is killed.
+    #[arg(long, env = "TUTTI_DRAIN_S", value_name = "SECONDS", default_value = "20", value_parser = seconds)]
+    pub drain_s: Duration,
+    /// How long tasks go on computing without contact to the coordinator.
+    #[arg(long, env = "TUTTI_AWAY_LIMIT_S", value_name = "SECONDS", default_value = "600", value_parser = seconds)]
+    pub away_limit_s: Duration,
+    /// An engine at work is killed when it has neither said anything nor used any processor time for so long.
+    #[arg(long, env = "TUTTI_STALL_S", value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub stall_s: Duration,
+    /// An engine at work is killed when it has computed for so long without getting any further.
+    #[arg(long, env = "TUTTI_STEP_LIMIT_S", value_name = "SECONDS", default_value = "1800", value_parser = seconds)]
+    pub step_limit_s: Duration,
 }
 
 /// Everything that a worker must know, with no default left open.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the coordinator listens.
-    pub coordinator: Uri,
+    /// Where coordinators may listen, at least one address.
+    pub coordinators: Vec<Uri>,
     /// This worker's name.
     pub name: String,
     /// The folder for the cache and for the files of tasks at work.
@@ -52,6 +80,14 @@ pub struct Config {
     pub cache_bytes: u64,
     /// The engine's program.
     pub engine: PathBuf,
+    /// Where artifacts lie, if the worker moves them by itself.
+    pub artifacts: Option<Location>,
+    /// How long a stop may take.
+    pub drain: Duration,
+    /// How long tasks go on without contact.
+    pub away_limit: Duration,
+    /// How long an engine at work may seem to do nothing.
+    pub patience: Patience,
 }
 
 /// Flags that cannot be used.
@@ -77,13 +113,17 @@ impl Options {
         let devices = device::choose(&self.devices, self.cpu_slots);
         let threads_per_slot = self.threads_per_slot.map_or_else(|| share_of_cores(devices.len()), NonZeroUsize::get);
         Ok(Config {
-            coordinator: address(&self.coordinator)?,
+            coordinators: self.coordinator.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
             name: self.name.unwrap_or_else(default_name),
             data_dir: self.data_dir,
             devices,
             threads_per_slot,
             cache_bytes: self.cache_bytes,
             engine: existing(self.engine.map_or_else(engine_beside_this, Ok)?)?,
+            artifacts: self.artifacts,
+            drain: self.drain_s,
+            away_limit: self.away_limit_s,
+            patience: Patience { stall: self.stall_s, step: self.step_limit_s },
         })
     }
 }
@@ -93,6 +133,15 @@ fn address(text: &str) -> Result<Uri, ConfigError> {
     let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let address: Uri = url.parse().map_err(|_| invalid())?;
     if address.authority().is_some() { Ok(address) } else { Err(invalid()) }
+}
+
+/// A length of time that is worth waiting for, and ends.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "it is no number of seconds".to_owned())?;
+    if (0.001..=SECONDS_MAX).contains(&seconds) {
+        return Ok(Duration::from_secs_f64(seconds));
+    }
+    Err(format!("use a number of seconds from 0.001 to {SECONDS_MAX}"))
 }
 
 fn existing(engine: PathBuf) -> Result<PathBuf, ConfigError> {
@@ -128,6 +177,14 @@ mod tests {
         assert_eq!(address("https://example.org").unwrap().to_string(), "https://example.org/");
         assert!(address("http://").is_err());
         assert!(address("two words").is_err());
+    }
+
+    #[test]
+    fn seconds_are_seconds() {
+        assert_eq!(seconds("1.5").unwrap(), Duration::from_millis(1500));
+        for text in ["", "0", "-1", "NaN", "inf", "1e99", "a minute"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
     }
 
     #[test]

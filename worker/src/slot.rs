@@ -2,74 +2,93 @@
 
 use crate::backoff::Backoff;
 use crate::engine::Seat;
-use crate::outbox::Outbox;
-use crate::task::{Attempt, TaskError};
+use crate::outbox::{Outbox, SessionNumber};
+use crate::task::{Attempt, Patience, Stop, TaskError};
 use crate::transfer::Transfer;
 use proto::v1::from_worker::Message;
-use proto::v1::{Artifact, Lease, LeaseKey, Ready, TaskFailed, TaskFinished};
+use proto::v1::{Lease, LeaseKey, Ready};
 use std::path::PathBuf;
 use std::pin::pin;
-use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
 /// Commands that a slot has not looked at yet; it takes seconds at most, to stop a task.
 pub const COMMANDS_MAX: usize = 64;
-/// How long a task may take to end early: a step of a large network, and the upload of its checkpoint.
-const DRAIN_WITHIN: Duration = Duration::from_secs(6);
 
-/// What a slot is told. When nobody can tell it anything any more, it stops its task, ends its engine and is gone.
+/// What a slot is told. When nobody can tell it anything any more, it ends its engine and is gone.
 #[derive(Debug)]
 pub enum Command {
     /// A session has begun: ask it for tasks.
-    Attach(Outbox),
-    /// The session has ended, and with it every lease.
-    Detach,
+    Attach(SessionNumber),
     /// Do this task.
     Grant(Box<Lease>),
-    /// Stop the task of this lease, if it is at work.
-    Revoke(LeaseKey),
+    /// End the task of this lease early, if it is at work, and store what it has got so far.
+    Yield(LeaseKey),
+    /// End the task at work early, whichever it is, and then the slot.
+    Drain,
+}
+
+/// Where a slot is, and what it works with.
+#[derive(Debug)]
+pub struct Place {
+    /// Its number on this worker.
+    pub index: u32,
+    /// Where it says things.
+    pub outbox: Outbox,
+    /// How artifacts come and go.
+    pub transfer: Transfer,
+    /// The folder for everything that its engine writes.
+    pub scratch: PathBuf,
+    /// How long its engine may seem to do nothing.
+    pub patience: Patience,
 }
 
 /// A slot.
 #[derive(Debug)]
 pub struct Slot {
-    index: u32,
+    place: Place,
     seat: Seat,
-    transfer: Transfer,
-    scratch: PathBuf,
-    outbox: Option<Outbox>,
+    duty: Duty,
     /// Until when the slot asks for nothing, because its engine does not start.
     resting: Option<Instant>,
     rests: Backoff,
 }
 
+/// For whom the slot works, which may change while it does.
+#[derive(Debug, Default)]
+struct Duty {
+    session: Option<SessionNumber>,
+    is_draining: bool,
+}
+
 /// How the work on a lease came to its end.
-enum Outcome {
-    Done(Result<Option<Artifact>, TaskError>),
-    /// The task must stop.
-    Revoked,
-    /// The task must stop, for this.
-    Interrupted(Command),
-    /// The task must stop, and so must the slot.
+enum End {
+    /// By itself, or as it was asked to.
+    Done(Result<(), TaskError>),
+    /// The lease is not held any more.
+    Lost,
+    /// There is another task to do.
+    Replaced(Box<Lease>),
+    /// The worker is gone.
     Closed,
 }
 
 impl Slot {
-    /// A slot that works in `scratch`.
-    pub fn new(index: u32, seat: Seat, transfer: Transfer, scratch: PathBuf) -> Self {
-        Self { index, seat, transfer, scratch, outbox: None, resting: None, rests: Backoff::default() }
+    /// A slot at its place.
+    pub fn new(place: Place, seat: Seat) -> Self {
+        Self { place, seat, duty: Duty::default(), resting: None, rests: Backoff::patient() }
     }
 
-    /// Does what it is told, until nobody can tell it anything any more.
+    /// Does what it is told, until it is told to end.
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        loop {
+        while !self.duty.is_draining {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command, &mut commands).await,
                     None => break,
                 },
                 () = sleep_until(self.resting.unwrap_or_else(Instant::now)), if self.resting.is_some() => {
+                    self.resting = None;
                     self.ask().await;
                 }
             }
@@ -78,123 +97,80 @@ impl Slot {
     }
 
     async fn obey(&mut self, command: Command, commands: &mut mpsc::Receiver<Command>) {
-        let mut next = Some(command);
-        while let Some(command) = next.take() {
-            match command {
-                Command::Attach(outbox) => self.attach(outbox).await,
-                Command::Detach => self.outbox = None,
-                Command::Grant(lease) => next = self.work_off(*lease, commands).await,
-                // The task has ended by itself meanwhile.
-                Command::Revoke(_) => {}
-            }
-        }
-    }
-
-    async fn attach(&mut self, outbox: Outbox) {
-        self.outbox = Some(outbox);
-        self.ask().await;
-    }
-
-    async fn ask(&mut self) {
-        self.resting = None;
-        if let Some(outbox) = &self.outbox {
-            outbox.send(Message::Ready(Ready { slot: self.index })).await;
-        }
-    }
-
-    /// Works a lease off, or until a command comes between, which is returned.
-    async fn work_off(&mut self, lease: Lease, commands: &mut mpsc::Receiver<Command>) -> Option<Command> {
-        let (Some(outbox), Some(key)) = (self.outbox.clone(), lease.key.clone()) else { return None };
-        tracing::info!(slot = self.index, task = key.task, attempt = key.attempt, "task begins");
-        match self.attempt(&key, &outbox, lease, commands).await {
-            Outcome::Done(done) => {
-                self.rest_after(&done);
-                outbox.send(conclusion(key, done)).await;
-                if self.resting.is_none() && !commands.is_closed() {
-                    self.ask().await;
-                }
-            }
-            Outcome::Revoked => {
-                tracing::info!(slot = self.index, task = key.task, "task revoked");
+        match command {
+            Command::Attach(session) => {
+                self.duty.session = Some(session);
                 self.ask().await;
             }
-            Outcome::Interrupted(command) => return Some(command),
-            Outcome::Closed => {}
+            Command::Grant(lease) => {
+                let mut next = Some(lease);
+                while let Some(lease) = next.take() {
+                    next = self.work_off(*lease, commands).await;
+                }
+                self.ask().await;
+            }
+            // The task has ended by itself meanwhile.
+            Command::Yield(_) => {}
+            Command::Drain => self.duty.is_draining = true,
+        }
+    }
+
+    /// Asks for a task, if the slot can do one.
+    async fn ask(&mut self) {
+        if let (Some(session), None, false) = (self.duty.session, self.resting, self.duty.is_draining) {
+            self.place.outbox.remark(session, Message::Ready(Ready { slot: self.place.index })).await;
+        }
+    }
+
+    /// Works a lease off, or until another comes between, which is returned. Afterwards the engine is free, or gone.
+    async fn work_off(&mut self, lease: Lease, commands: &mut mpsc::Receiver<Command>) -> Option<Box<Lease>> {
+        let key = lease.key.clone().unwrap_or_default();
+        tracing::info!(slot = self.place.index, task = key.task, attempt = key.attempt, "task begins");
+        let end = self.attempt(&key, lease, commands).await;
+        match &end {
+            End::Closed => self.seat.kill_at_work(),
+            _ => self.seat.settle().await,
+        }
+        match end {
+            End::Done(done) => self.rest_after(&done),
+            End::Lost => tracing::info!(slot = self.place.index, task = key.task, "task stopped: its lease was lost"),
+            End::Replaced(lease) => return Some(lease),
+            End::Closed => {}
         }
         None
     }
 
-    /// One attempt at a task. Afterwards the engine is free, or gone.
-    async fn attempt(
-        &mut self,
-        key: &LeaseKey,
-        outbox: &Outbox,
-        lease: Lease,
-        commands: &mut mpsc::Receiver<Command>,
-    ) -> Outcome {
-        let stop = Notify::new();
-        let attempt = Attempt { key, outbox, transfer: &self.transfer, scratch: &self.scratch, stop: &stop };
-        let outcome = {
-            let mut running = pin!(attempt.run(&mut self.seat, lease));
-            tokio::select! {
+    async fn attempt(&mut self, key: &LeaseKey, lease: Lease, commands: &mut mpsc::Receiver<Command>) -> End {
+        let Self { place: Place { outbox, transfer, scratch, patience, .. }, seat, duty, .. } = self;
+        let stop = Stop::default();
+        let attempt = Attempt { key, outbox, transfer, scratch, stop: &stop, patience: *patience };
+        let mut running = pin!(attempt.run(seat, lease));
+        loop {
+            let command = tokio::select! {
                 biased;
-                interruption = interruption(key, commands) => match interruption {
-                    Outcome::Closed => drain(running, &stop).await,
-                    interruption => interruption,
-                },
-                done = running.as_mut() => Outcome::Done(done),
+                done = running.as_mut() => return End::Done(done),
+                () = outbox.lost(key) => return End::Lost,
+                command = commands.recv() => command,
+            };
+            match command {
+                Some(Command::Attach(session)) => duty.session = Some(session),
+                Some(Command::Grant(lease)) => return End::Replaced(lease),
+                Some(Command::Yield(asked)) if asked == *key => stop.ask(),
+                Some(Command::Yield(_)) => {}
+                Some(Command::Drain) => {
+                    duty.is_draining = true;
+                    stop.ask();
+                }
+                None => return End::Closed,
             }
-        };
-        match outcome {
-            Outcome::Closed => self.seat.kill_at_work(),
-            _ => self.seat.settle().await,
         }
-        outcome
     }
 
     /// A slot whose engine does not start rests before it asks again, ever longer.
-    fn rest_after(&mut self, done: &Result<Option<Artifact>, TaskError>) {
+    fn rest_after(&mut self, done: &Result<(), TaskError>) {
         match done {
             Err(TaskError::NoEngine(_)) => self.resting = Some(Instant::now() + self.rests.next()),
             _ => self.rests.reset(),
-        }
-    }
-}
-
-/// Has a task end early and store what it has got so far, so that whoever goes on with it loses nothing. If it is done
-/// before it can be stopped, all the better.
-async fn drain(attempt: impl Future<Output = Result<Option<Artifact>, TaskError>>, stop: &Notify) -> Outcome {
-    stop.notify_one();
-    match timeout(DRAIN_WITHIN, attempt).await {
-        Ok(Ok(artifact)) => Outcome::Done(Ok(artifact)),
-        // The lease is handed back, which is no failure.
-        Ok(Err(_)) | Err(_) => Outcome::Closed,
-    }
-}
-
-/// Waits for a command that ends the task at work.
-async fn interruption(key: &LeaseKey, commands: &mut mpsc::Receiver<Command>) -> Outcome {
-    loop {
-        match commands.recv().await {
-            Some(Command::Revoke(revoked)) if revoked == *key => return Outcome::Revoked,
-            Some(Command::Revoke(_)) => {}
-            // Whoever grants a second task to the slot, or opens a session, counts on the first one no more.
-            Some(command) => return Outcome::Interrupted(command),
-            None => return Outcome::Closed,
-        }
-    }
-}
-
-fn conclusion(key: LeaseKey, done: Result<Option<Artifact>, TaskError>) -> Message {
-    match done {
-        Ok(artifact) => {
-            tracing::info!(task = key.task, "task done");
-            Message::Finished(TaskFinished { key: Some(key), artifact })
-        }
-        Err(error) => {
-            tracing::warn!(task = key.task, %error, "task failed");
-            let (class, message) = (error.class().into(), error.to_string());
-            Message::Failed(TaskFailed { key: Some(key), class, message })
         }
     }
 }

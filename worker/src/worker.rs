@@ -1,22 +1,18 @@
 //! From start to stop.
 
-use crate::crew::Crew;
+use crate::crew::Engines;
+use crate::endpoint::dial;
 use crate::engine::EngineError;
+use crate::gate::Gate;
+use crate::keeper::{self, Parts, Refused};
 use crate::options::Config;
+use crate::outbox::Outbox;
 use crate::scratch::{DataDir, DataDirError};
-use crate::session::{self, Refused};
 use crate::transfer::{Cache, Transfer};
+use artifacts::{Location, Scratch, Store, StoreError};
+use std::ffi::OsString;
 use std::future::Future;
 use std::pin::pin;
-use std::time::Duration;
-use tonic::transport::Endpoint;
-
-/// How long a connection may take to come about.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// A connection on which nothing is heard for so long is asked whether it is still there …
-const PING_AFTER: Duration = Duration::from_secs(2);
-/// … and is given up when it does not answer within this time.
-const PONG_WITHIN: Duration = Duration::from_secs(8);
 
 /// Why a worker ends other than by being told to.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +23,9 @@ pub enum WorkerError {
     /// Its cache cannot be used.
     #[error("cannot open the cache: {0}")]
     Cache(std::io::Error),
+    /// The store cannot be used as it is.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Its engine cannot be started.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -41,24 +40,25 @@ pub enum WorkerError {
 /// When this host cannot do the work, or the coordinator will not have it. A coordinator that is not there is waited for.
 pub async fn run(config: Config, joined: impl FnOnce(), shutdown: impl Future<Output = ()>) -> Result<(), WorkerError> {
     let data_dir = DataDir::open(&config.data_dir)?;
-    let endpoint = endpoint(&config);
     let cache = Cache::open(data_dir.cache(), config.cache_bytes).map_err(WorkerError::Cache)?;
-    let transfer = Transfer::new(endpoint.connect_lazy(), cache);
+    let (gate, outbox) = (Gate::shut(), Outbox::default());
+    let transfer = match &config.artifacts {
+        None => Transfer::by_coordinator(&config.coordinators[0], gate.clone(), cache),
+        Some(location) => Transfer::by_store(open_store(location, &data_dir).await?, gate.clone(), cache),
+    };
     let mut shutdown = pin!(shutdown);
     let scratch = data_dir.scratch();
-    let mut crew = tokio::select! {
-        crew = Crew::start(&config, &transfer, &scratch) => crew?,
+    let crew = tokio::select! {
+        crew = Engines::start(&config, &outbox, &transfer, &scratch) => crew?,
         () = shutdown.as_mut() => return Ok(()),
     };
-    let ended = session::run(&endpoint, &config, &mut crew, joined, shutdown).await;
-    crew.close().await;
-    Ok(ended?)
+    let parts = Parts { crew, outbox, gate, dial };
+    Ok(keeper::keep(&config, parts, joined, shutdown).await?)
 }
 
-fn endpoint(config: &Config) -> Endpoint {
-    Endpoint::from(config.coordinator.clone())
-        .connect_timeout(CONNECT_WITHIN)
-        .http2_keep_alive_interval(PING_AFTER)
-        .keep_alive_timeout(PONG_WITHIN)
-        .keep_alive_while_idle(true)
+/// The store that this worker was told of. It averages nothing, so that nothing is ever put into the store's scratch.
+async fn open_store(location: &Location, data_dir: &DataDir) -> Result<Store, StoreError> {
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let environment: Vec<_> = std::env::vars_os().filter_map(text).collect();
+    Store::open_with(location, Scratch::in_folder(data_dir.scratch().join("store"), 0), environment).await
 }

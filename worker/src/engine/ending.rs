@@ -5,8 +5,8 @@ use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-/// No more of an engine's last lines than this go into a message.
-const MESSAGE_BYTES_MAX: usize = 8 << 10;
+/// What libtorch and the driver say when a device is at fault.
+const DEVICE_FAULTS: [&str; 4] = ["CUDA error", "cuDNN error", "CUDNN_STATUS_", "CUBLAS_STATUS_"];
 
 /// How an engine ended.
 #[derive(Clone, Debug)]
@@ -15,31 +15,29 @@ pub struct Ending {
     status: Option<ExitStatus>,
     nonsense: Option<String>,
     memory_killed: bool,
-    lines: Vec<String>,
+    last_lines: String,
 }
 
 impl Ending {
-    /// An engine that ended with `status`, after `nonsense` if its last message was none, having written `lines`.
+    /// An engine that ended with `status`, after `nonsense` if its last message was none, having written `last_lines`.
     /// `kernel_killed` says whether the kernel killed something for want of memory meanwhile.
-    pub fn new(status: Option<ExitStatus>, nonsense: Option<String>, kernel_killed: bool, lines: Vec<String>) -> Self {
+    pub fn new(status: Option<ExitStatus>, nonsense: Option<String>, kernel_killed: bool, last_lines: String) -> Self {
         let killed = status.and_then(|status| status.signal()) == Some(libc::SIGKILL);
-        Self { status, nonsense, memory_killed: killed && kernel_killed, lines }
+        Self { status, nonsense, memory_killed: killed && kernel_killed, last_lines }
     }
 
     /// What kind of failure this is of the task at work.
     pub fn class(&self) -> FailureClass {
-        if self.memory_killed { FailureClass::OutOfMemory } else { FailureClass::EngineLost }
+        if self.memory_killed {
+            return FailureClass::OutOfMemory;
+        }
+        let device = self.has_aborted() && DEVICE_FAULTS.iter().any(|words| self.last_lines.contains(words));
+        if device { FailureClass::Device } else { FailureClass::EngineLost }
     }
 
-    /// The last lines, as many as fit a message.
-    fn last_lines(&self) -> &[String] {
-        let mut bytes = 0;
-        let fits = |line: &&String| {
-            bytes += line.len() + 1;
-            bytes <= MESSAGE_BYTES_MAX
-        };
-        let count = self.lines.iter().rev().take_while(fits).count();
-        &self.lines[self.lines.len() - count..]
+    /// C++ ends so on an error that nobody catches.
+    fn has_aborted(&self) -> bool {
+        self.status.and_then(|status| status.signal()) == Some(libc::SIGABRT)
     }
 }
 
@@ -56,10 +54,7 @@ impl fmt::Display for Ending {
         if self.memory_killed {
             f.write_str(" when the kernel ran out of memory")?;
         }
-        match self.last_lines() {
-            [] => Ok(()),
-            lines => write!(f, "; its last lines:\n{}", lines.join("\n")),
-        }
+        f.write_str(&self.last_lines)
     }
 }
 
@@ -80,29 +75,28 @@ fn signal_name(signal: i32) -> &'static str {
 mod tests {
     use super::*;
 
-    fn ending(wait_status: i32, kernel_killed: bool, lines: &[&str]) -> Ending {
-        let lines = lines.iter().map(ToString::to_string).collect();
-        Ending::new(Some(ExitStatus::from_raw(wait_status)), None, kernel_killed, lines)
+    fn ending(wait_status: i32, kernel_killed: bool, last_lines: &str) -> Ending {
+        Ending::new(Some(ExitStatus::from_raw(wait_status)), None, kernel_killed, last_lines.to_owned())
     }
 
     #[test]
     fn an_ending_says_how_and_what_came_last() {
-        let aborted = ending(6, false, &["terminate called", "what(): bad"]);
-        assert_eq!(aborted.to_string(), "killed by signal 6 (SIGABRT); its last lines:\nterminate called\nwhat(): bad");
-        assert_eq!(ending(3 << 8, false, &[]).to_string(), "exit status 3");
+        let aborted = ending(6, false, "; its last lines:\nterminate called");
+        assert_eq!(aborted.to_string(), "killed by signal 6 (SIGABRT); its last lines:\nterminate called");
+        assert_eq!(ending(3 << 8, false, "").to_string(), "exit status 3");
     }
 
     #[test]
     fn only_a_kill_while_the_kernel_kills_for_memory_is_out_of_memory() {
-        assert_eq!(ending(9, true, &[]).class(), FailureClass::OutOfMemory);
-        assert_eq!(ending(9, false, &[]).class(), FailureClass::EngineLost);
-        assert_eq!(ending(6, true, &[]).class(), FailureClass::EngineLost);
+        assert_eq!(ending(9, true, "").class(), FailureClass::OutOfMemory);
+        assert_eq!(ending(9, false, "").class(), FailureClass::EngineLost);
+        assert_eq!(ending(6, true, "").class(), FailureClass::EngineLost);
     }
 
     #[test]
-    fn a_message_holds_the_last_of_many_lines() {
-        let line = "x".repeat(1000);
-        let many = ending(6, false, &vec![line.as_str(); 100]);
-        assert_eq!(many.last_lines().len(), MESSAGE_BYTES_MAX / 1001);
+    fn an_abort_over_a_device_is_the_devices_fault() {
+        let lines = "what(): CUDA error: uncorrectable ECC error encountered";
+        assert_eq!(ending(6, false, lines).class(), FailureClass::Device);
+        assert_eq!(ending(9, false, lines).class(), FailureClass::EngineLost);
     }
 }

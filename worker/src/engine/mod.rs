@@ -2,6 +2,7 @@
 
 mod ending;
 mod memory;
+mod processor;
 mod seat;
 mod stderr;
 
@@ -191,6 +192,16 @@ impl Engine {
         self.nonsense = nonsense;
     }
 
+    /// What it wrote last, of the task at work.
+    pub fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    /// The processor time that it has used, in ticks; none once it has ended.
+    pub fn processor_time(&self) -> Option<u64> {
+        processor::time_used(self.child.id()?)
+    }
+
     /// Drops what was said before now, and tells whether the engine still runs.
     pub fn quiet(&mut self) -> bool {
         while let Ok(output) = self.outputs.try_recv() {
@@ -218,7 +229,7 @@ impl Engine {
                 None
             }
         };
-        Ending::new(status, self.nonsense.clone(), self.memory_kills.happened_since(), self.tail.lines())
+        Ending::new(status, self.nonsense.clone(), self.memory_kills.happened_since(), self.tail.text())
     }
 }
 

@@ -40,6 +40,9 @@ impl Seat {
     /// Gives the engine a task, whose end is [`Event::Finished`], [`Event::Failed`] or the engine's own.
     pub async fn begin(&mut self, task: Request) {
         self.at_work = true;
+        if let Some(engine) = &self.engine {
+            engine.tail().clear();
+        }
         self.send(task).await;
     }
 
@@ -60,6 +63,30 @@ impl Seat {
             _ => {}
         }
         output
+    }
+
+    /// Keeps a line that the engine said otherwise than on its standard error.
+    pub fn keep_line(&self, line: String) {
+        if let Some(engine) = &self.engine {
+            engine.tail().push(line);
+        }
+    }
+
+    /// What the engine wrote last, for the message of a failure.
+    pub fn last_lines(&self) -> String {
+        self.engine.as_ref().map(|engine| engine.tail().text()).unwrap_or_default()
+    }
+
+    /// The processor time that the engine has used, in ticks; none while there is none.
+    pub fn processor_time(&self) -> Option<u64> {
+        self.engine.as_ref()?.processor_time()
+    }
+
+    /// Ends the engine at once, and returns what it wrote last.
+    pub fn kill(&mut self) -> String {
+        let last_lines = self.last_lines();
+        self.vacate();
+        last_lines
     }
 
     /// Asks the engine to give up its task. What it has got so far comes before the task's end.

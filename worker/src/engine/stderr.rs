@@ -1,4 +1,4 @@
-//! What an engine writes to its standard error: lines, cut to size, the last of which are kept.
+//! What an engine writes: lines, cut to size, the last of which are kept.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,8 +6,10 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 /// Longer lines are cut here. A line of C++ templates in a libtorch error is shorter.
 const LINE_BYTES_MAX: usize = 4096;
-/// The last lines, kept for the message of a failure.
+/// The last lines, kept for the message of a failure …
 const LINES_KEPT: usize = 200;
+/// … which holds as many of them as have no more bytes than this.
+const LINES_BYTES_MAX: usize = 60 << 10;
 
 /// The last lines of an engine.
 #[derive(Debug, Default)]
@@ -25,9 +27,22 @@ impl Tail {
         lines.push_back(line);
     }
 
-    /// The lines, oldest first.
-    pub fn lines(&self) -> Vec<String> {
-        self.locked().iter().cloned().collect()
+    /// Forgets all lines, for a new task begins.
+    pub fn clear(&self) {
+        self.locked().clear();
+    }
+
+    /// The lines that fit a message, oldest first, after words that lead up to them; nothing if there is none.
+    pub fn text(&self) -> String {
+        let lines = self.locked();
+        let mut bytes = 0;
+        let fits = |line: &&String| {
+            bytes += line.len() + 1;
+            bytes <= LINES_BYTES_MAX
+        };
+        let count = lines.iter().rev().take_while(fits).count();
+        let last: Vec<&str> = lines.iter().skip(lines.len() - count).map(String::as_str).collect();
+        if last.is_empty() { String::new() } else { format!("; its last lines:\n{}", last.join("\n")) }
     }
 
     fn locked(&self) -> MutexGuard<'_, VecDeque<String>> {
@@ -99,7 +114,16 @@ mod tests {
         for number in 0..LINES_KEPT + 3 {
             tail.push(number.to_string());
         }
-        let lines = tail.lines();
-        assert_eq!((lines.len(), lines[0].as_str()), (LINES_KEPT, "3"));
+        let text = tail.text();
+        assert!(text.starts_with("; its last lines:\n3\n4\n"), "{text}");
+        tail.clear();
+        assert_eq!(tail.text(), "");
+    }
+
+    #[test]
+    fn a_message_holds_the_last_of_many_bytes() {
+        let tail = Tail::default();
+        (0..100).for_each(|_| tail.push("x".repeat(1023)));
+        assert_eq!(tail.text().lines().count() - 1, LINES_BYTES_MAX / 1024);
     }
 }

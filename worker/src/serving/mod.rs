@@ -4,7 +4,7 @@ mod predictor;
 
 use crate::backoff::Backoff;
 use crate::engine::{Engine, EngineError, Output, Program};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, SessionNumber};
 use crate::transfer::{Cached, Transfer, TransferError};
 use predictor::{Predictor, fetch_all};
 use prost::Message as _;
@@ -34,16 +34,16 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 /// What the serving side is told. When nobody can tell it anything any more, it ends its engine and is gone.
 #[derive(Debug)]
 pub enum Command {
-    /// A session has begun.
-    Attach(Outbox),
-    /// The session has ended. The models stay loaded: the coordinator will want them again.
-    Detach,
+    /// A session has begun. The models of an earlier one stay loaded: the coordinator will want them again.
+    Attach(SessionNumber),
     /// Load these models.
     Host(Host),
     /// Forget the models of a predictor.
     Unhost(String),
     /// Predict.
     Predict(Predict),
+    /// Answer what is asked already, and end.
+    Drain,
 }
 
 /// The predictors that this worker hosts, and the engine that they are loaded in.
@@ -51,7 +51,9 @@ pub enum Command {
 pub struct Serving {
     program: Program,
     transfer: Transfer,
-    outbox: Option<Outbox>,
+    outbox: Outbox,
+    session: Option<SessionNumber>,
+    is_draining: bool,
     predictors: BTreeMap<String, Predictor>,
     engine: Option<Engine>,
     /// Fetches and starts that go on beside the answering.
@@ -72,26 +74,28 @@ enum Background {
 
 impl Serving {
     /// Hosts predictors in engines started with `program`.
-    pub fn new(program: Program, transfer: Transfer) -> Self {
+    pub fn new(program: Program, transfer: Transfer, outbox: Outbox) -> Self {
         Self {
             program,
             transfer,
-            outbox: None,
+            outbox,
+            session: None,
+            is_draining: false,
             predictors: BTreeMap::new(),
             engine: None,
             background: JoinSet::new(),
             starting: false,
             restart: None,
-            restarts: Backoff::default(),
+            restarts: Backoff::patient(),
             ends: 0,
             in_flight: BTreeMap::new(),
             generations: 0,
         }
     }
 
-    /// Does what it is told, until nobody can tell it anything any more.
+    /// Does what it is told, until it is told to end.
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        loop {
+        while !(self.is_draining && self.in_flight.is_empty()) {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command).await,
@@ -110,8 +114,8 @@ impl Serving {
 
     async fn obey(&mut self, command: Command) {
         match command {
-            Command::Attach(outbox) => self.outbox = Some(outbox),
-            Command::Detach => self.outbox = None,
+            Command::Attach(session) => self.session = Some(session),
+            Command::Drain => self.is_draining = true,
             Command::Host(host) => self.host(host).await,
             Command::Unhost(predictor) => self.unhost(&predictor).await,
             Command::Predict(predict) => self.predict(predict).await,
@@ -223,6 +227,9 @@ impl Serving {
     }
 
     async fn predict(&mut self, Predict { request, predictor, inputs }: Predict) {
+        if self.is_draining {
+            return self.say_failed(request, predictor, "this worker is about to stop".to_owned()).await;
+        }
         let known = self.predictors.get(&predictor).filter(|known| known.loaded);
         let Some(name) = known.map(Predictor::engine_name) else {
             let error = format!("predictor `{predictor}` is not loaded on this worker");
@@ -309,8 +316,8 @@ impl Serving {
     }
 
     async fn say(&self, message: Message) {
-        if let Some(outbox) = &self.outbox {
-            outbox.send(message).await;
+        if let Some(session) = self.session {
+            self.outbox.remark(session, message).await;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One hosted predictor: which models it consists of, and how far it is.
 
-use crate::transfer::{Cached, Transfer, TransferError};
+use crate::transfer::{Cached, Persistence, Transfer, TransferError};
 use proto::v1::engine_request::Request;
 use proto::v1::{EngineLoad, EngineModel, EngineUnload, HostedModel};
 
@@ -52,7 +52,7 @@ impl Predictor {
 pub async fn fetch_all(transfer: &Transfer, models: Vec<HostedModel>) -> Result<Vec<Cached>, TransferError> {
     let mut files = Vec::with_capacity(models.len());
     for model in models {
-        files.push(transfer.fetch(&model.artifact.unwrap_or_default()).await?);
+        files.push(transfer.fetch(&model.artifact.unwrap_or_default(), &Persistence::for_a_while()).await?);
     }
     Ok(files)
 }

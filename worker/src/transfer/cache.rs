@@ -1,5 +1,5 @@
-//! A folder of artifacts, each in a file named by its digest. What is found in it is checked before it is believed, and
-//! what was longest not used goes when it grows too large.
+//! A folder of artifacts, each in a file named by its digest. What is found in it is checked before it is believed, so that
+//! nothing in it needs to be synced; what was longest not used goes when it grows too large or the disk is full.
 
 use ensemble::id::Digest;
 use prost::bytes::Bytes;
@@ -121,8 +121,7 @@ impl Cache {
         None
     }
 
-    /// Writes an artifact from its chunks: under a temporary name first, and under its own once its bytes are checked and
-    /// on the disk.
+    /// Writes an artifact from its chunks: under a temporary name first, and under its own once its bytes are checked.
     ///
     /// # Errors
     /// When the bytes are not the artifact's, or the disk does not take them.
@@ -166,12 +165,12 @@ impl Cache {
         if found != *wanted {
             return Err(CacheError::Damaged { wanted: wanted.clone(), found });
         }
-        file.sync_all().map_err(disk)
+        Ok(())
     }
 
     fn place(self: &Arc<Self>, file: &Path, digest: &Digest) -> Result<Cached, CacheError> {
         let cached = Cached::new(self, digest);
-        let placed = fs::rename(file, cached.path()).and_then(|()| self.make_room());
+        let placed = fs::rename(file, cached.path()).and_then(|()| self.shrink_to(self.bytes_max).map(drop));
         placed.map_err(|source| CacheError::Disk { folder: self.folder.clone(), source })?;
         Ok(cached)
     }
@@ -184,20 +183,30 @@ impl Cache {
         self.place(file, digest).map(drop)
     }
 
+    /// Removes everything that is not in use, and says how many artifacts that were.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn clear(&self) -> io::Result<usize> {
+        self.shrink_to(0)
+    }
+
     /// Removes what was longest not used and is not in use now, until the rest fits.
-    fn make_room(&self) -> io::Result<()> {
+    fn shrink_to(&self, bytes_max: u64) -> io::Result<usize> {
+        let mut removed = 0;
         let mut entries = self.entries()?;
         let mut total: u64 = entries.iter().map(|entry| entry.bytes).sum();
         entries.sort_by_key(|entry| entry.used);
         for entry in entries {
-            if total <= self.bytes_max {
+            if total <= bytes_max {
                 break;
             }
             if !self.uses().contains_key(&entry.digest) && fs::remove_file(self.path(&entry.digest)).is_ok() {
                 total -= entry.bytes;
+                removed += 1;
             }
         }
-        Ok(())
+        Ok(removed)
     }
 
     fn entries(&self) -> io::Result<Vec<Entry>> {
@@ -322,6 +331,8 @@ mod tests {
 
         let found = [&b"oldest, but in use"[..], b"a", b"b", b"c"].map(|bytes| cache.find(&named(bytes)).is_some());
         assert_eq!(found, [true, true, false, true]);
+        assert_eq!(cache.clear().unwrap(), 2, "what is in use stays even if the disk is full");
+        assert!(in_use.path().exists());
     }
 
     #[test]

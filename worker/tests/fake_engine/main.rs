@@ -76,6 +76,10 @@ impl Fake {
                 let path = self.write("checkpoint", rest)?;
                 say(Event::Checkpoint(EngineCheckpoint { run: 0, step: 3, path, branch: Some(1) }))
             }
+            "passing" => {
+                let (path, step) = (self.write("checkpoint", rest)?, rest.parse().unwrap_or(0));
+                say(Event::Checkpoint(EngineCheckpoint { run: 0, step, path, branch: None }))
+            }
             "model" => {
                 let path = self.write("model", rest)?;
                 say(Event::Model(EngineModelFile { run: 0, kind: None, path, batch_norm: true }))
@@ -86,6 +90,12 @@ impl Fake {
             }
             "fail" => fail(FailureClass::Data, rest),
             "until-stopped" => self.wait_for_stop(rest),
+            "until-told" => self.wait_for_request(),
+            // Until the test writes to this pipe.
+            "await" => std::fs::read(rest).map(drop),
+            "spin" => loop {
+                std::hint::spin_loop();
+            },
             "nonsense" => io::stdout().write_all(&[0xff; 16]).and_then(|()| io::stdout().flush()),
             "exit" => std::process::exit(rest.parse().unwrap_or(1)),
             "abort" => std::process::abort(),
@@ -95,11 +105,16 @@ impl Fake {
 
     /// What has been got so far is left behind as a checkpoint.
     fn wait_for_stop(&mut self, so_far: &str) -> io::Result<()> {
-        while !matches!(read()?, Some(Request::Stop(_)) | None) {}
+        self.wait_for_request()?;
         if !so_far.is_empty() {
             self.act(&format!("checkpoint {so_far}"))?;
         }
-        fail(FailureClass::User, "stopped")
+        fail(FailureClass::Infrastructure, "stopped on request")
+    }
+
+    fn wait_for_request(&self) -> io::Result<()> {
+        while !matches!(read()?, Some(Request::Stop(_)) | None) {}
+        Ok(())
     }
 
     fn write(&mut self, name: &str, content: &str) -> io::Result<String> {

@@ -2,9 +2,13 @@
 //! things go wrong, which is what it is for.
 #![allow(clippy::unwrap_used)]
 
+mod away;
 mod coordinator;
 mod process;
 mod serving;
 mod start;
+mod storing;
 mod tasks;
+mod watching;
 mod worker;
+mod yielding;

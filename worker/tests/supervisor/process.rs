@@ -1,6 +1,6 @@
 //! The worker as a process of its own: what it prints, how it exits, and that nothing outlives it.
 
-use crate::coordinator::{Coordinator, Greeting};
+use crate::coordinator::{Coordinator, Manner};
 use crate::worker::{fake_engine, within_reason};
 use std::path::Path;
 use std::process::Stdio;
@@ -23,7 +23,7 @@ async fn signal(child: &Child, name: &str) {
 #[tokio::test]
 async fn it_says_when_it_has_joined_and_stops_when_told() {
     let folder = tempfile::tempdir().unwrap();
-    let mut coordinator = Coordinator::start(Greeting::usual()).await;
+    let mut coordinator = Coordinator::start(Manner::usual()).await;
     let mut worker = start(&coordinator, &folder);
     let mut session = coordinator.session().await;
     let mut lines = BufReader::new(worker.stdout.take().unwrap()).lines();
@@ -37,7 +37,7 @@ async fn it_says_when_it_has_joined_and_stops_when_told() {
 #[tokio::test]
 async fn an_engine_does_not_outlive_a_killed_worker() {
     let folder = tempfile::tempdir().unwrap();
-    let mut coordinator = Coordinator::start(Greeting::usual()).await;
+    let mut coordinator = Coordinator::start(Manner::usual()).await;
     let mut worker = start(&coordinator, &folder);
     let mut session = coordinator.session().await;
     assert_eq!(session.told().await, "ready 0");
@@ -63,7 +63,7 @@ fn is_running(process: &str) -> bool {
 #[tokio::test]
 async fn a_refused_worker_exits_with_a_status_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
-    let coordinator = Coordinator::start(Greeting::Refusal).await;
+    let coordinator = Coordinator::start(Manner::refusing()).await;
     let ended = within_reason(start(&coordinator, &folder).wait_with_output()).await.unwrap();
     let stderr = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(3), "{stderr}");

@@ -1,6 +1,6 @@
 //! Hosted predictors.
 
-use crate::coordinator::{Coordinator, Greeting, Session};
+use crate::coordinator::{Coordinator, Manner, Session};
 use crate::worker::Worker;
 use proto::v1::to_worker::Message as Order;
 use proto::v1::{Artifact, Host, HostedModel, Predict, Tensor, Unhost};
@@ -19,7 +19,7 @@ impl Session {
 }
 
 async fn joined() -> (Coordinator, Worker, Session) {
-    let mut coordinator = Coordinator::start(Greeting::usual()).await;
+    let mut coordinator = Coordinator::start(Manner::usual()).await;
     let worker = Worker::start(&coordinator.url);
     let mut session = coordinator.session().await;
     assert_eq!(session.told().await, "ready 0");

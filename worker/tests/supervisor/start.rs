@@ -1,6 +1,6 @@
 //! A worker that cannot begin says why, and what to do.
 
-use crate::coordinator::{Coordinator, Greeting};
+use crate::coordinator::{Coordinator, Manner};
 use crate::worker::{Worker, fake_engine, scripted_engine};
 use ::worker::WorkerError;
 
@@ -23,7 +23,7 @@ async fn an_engine_of_another_version_is_refused() {
 
 #[tokio::test]
 async fn a_coordinator_of_another_version_ends_the_worker() {
-    let coordinator = Coordinator::start(Greeting::Refusal).await;
+    let coordinator = Coordinator::start(Manner::refusing()).await;
     let error = Worker::start(&coordinator.url).end().await.unwrap_err();
     assert!(matches!(error, WorkerError::Refused(_)), "{error}");
     assert!(error.to_string().contains("this coordinator is of another version"), "{error}");

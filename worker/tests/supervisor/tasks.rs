@@ -1,13 +1,13 @@
 //! Tasks: done, failed, revoked, interrupted.
 
-use crate::coordinator::{Coordinator, Greeting, Session, key};
-use crate::worker::Worker;
+use crate::coordinator::{Coordinator, Manner, Session, key};
+use crate::worker::{Worker, signal};
 use proto::v1::Revoke;
 use proto::v1::to_worker::Message as Order;
 use std::path::Path;
 
 async fn joined() -> (Coordinator, Worker, Session) {
-    let mut coordinator = Coordinator::start(Greeting::usual()).await;
+    let mut coordinator = Coordinator::start(Manner::usual()).await;
     let worker = Worker::start(&coordinator.url);
     let mut session = coordinator.session().await;
     assert_eq!(session.told().await, "ready 0");
@@ -50,9 +50,15 @@ async fn what_arrives_damaged_fails_the_task_and_stays_nowhere() {
     let (coordinator, worker, mut session) = joined().await;
     let checkpoint = coordinator.put_damaged("a checkpoint");
     session.train("t", "finish", Some(checkpoint.clone())).await;
+    assert_eq!(session.told().await, format!("t damaged: {}", checkpoint.digest));
     let told = session.told().await;
     let expected = format!("t failed, FAILURE_CLASS_INFRASTRUCTURE: artifact {} arrived damaged", checkpoint.digest);
     assert!(told.starts_with(&expected), "{told}");
+    assert_eq!(session.told().await, "ready 0");
+
+    coordinator.store.lock().unwrap().clear();
+    session.train("u", "finish", Some(checkpoint.clone())).await;
+    assert_eq!(session.told().await, format!("u damaged: {}", checkpoint.digest), "a lost one is as bad");
     let cached = std::fs::read_dir(worker.folder.path().join("data/cache")).unwrap().count();
     assert_eq!(cached, 0);
     worker.stop().await.unwrap();
@@ -80,9 +86,11 @@ async fn a_dying_engine_is_one_tasks_failure_and_the_heart_beats_on() {
 async fn an_engine_killed_from_outside_or_talking_nonsense_is_lost() {
     let (_coordinator, worker, mut session) = joined().await;
     session.train("t", "pid; until-stopped", None).await;
-    kill(&session.told().await.replace("t log ", ""));
+    let engine = session.told().await.replace("t log ", "");
+    signal(&engine, "-KILL");
     let lost = "failed, FAILURE_CLASS_ENGINE_LOST: the engine ended without a word:";
-    assert_eq!(session.told().await, format!("t {lost} killed by signal 9 (SIGKILL)"));
+    let expected = format!("t {lost} killed by signal 9 (SIGKILL); its last lines:\n{engine}");
+    assert_eq!(session.told().await, expected);
     assert_eq!(session.told().await, "ready 0");
 
     session.train("u", "nonsense; until-stopped", None).await;
@@ -117,43 +125,12 @@ async fn a_revoked_task_stops_and_its_engine_stays_warm() {
 }
 
 #[tokio::test]
-async fn a_broken_session_stops_the_task_and_is_opened_again() {
-    let (mut coordinator, worker, mut session) = joined().await;
-    session.train("t", "pid; until-stopped", None).await;
-    let engine = session.told().await;
-    drop(session);
-
-    let mut session = coordinator.session().await;
-    assert_eq!(session.hello.worker, "w");
-    assert_eq!(session.told().await, "ready 0");
-    session.train("t", "pid; finish", None).await;
-    assert_eq!(session.tell(2).await, [engine, "t finished: nothing".to_owned()], "the same engine, free again");
-    worker.stop().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_worker_whose_leases_are_not_renewed_lets_go_of_them() {
-    let mut coordinator = Coordinator::start(Greeting::Welcome { lease_ms: 300, renewing: false }).await;
-    let worker = Worker::start(&coordinator.url);
-    let mut session = coordinator.session().await;
-    assert_eq!(session.told().await, "ready 0");
-    session.train("t", "say at work; until-stopped", None).await;
-    assert_eq!(session.tell(2).await, ["t log at work", "(end)"]);
-    coordinator.session().await;
-    worker.stop().await.unwrap();
-}
-
-#[tokio::test]
 async fn a_worker_told_to_stop_stores_what_it_has_and_leaves_no_engine() {
     let (_coordinator, worker, mut session) = joined().await;
     session.train("t", "pid; until-stopped half the work", None).await;
     let engine = session.told().await.replace("t log ", "");
     worker.stop().await.unwrap();
     let checkpoint = "t checkpoint of run 0 at step 3 for branch Some(1): half the work";
-    assert_eq!(session.tell(3).await, [checkpoint, "drained", "(end)"]);
+    assert_eq!(session.tell(4).await, [checkpoint, "t yielded", "drained", "(end)"]);
     assert!(!Path::new("/proc").join(engine).exists());
-}
-
-fn kill(process: &str) {
-    assert!(std::process::Command::new("kill").args(["-9", process]).status().unwrap().success());
 }
