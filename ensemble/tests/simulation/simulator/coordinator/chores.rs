@@ -1,0 +1,51 @@
+//! What the coordinator does itself: averages and reports.
+
+use super::super::agenda::Time;
+use super::super::env::Env;
+use super::super::training;
+use super::driver::{Reply, Request};
+use super::{Coordinator, Wake};
+use ensemble::cluster::Effect;
+use ensemble::run::Artifact;
+
+/// How long a chore takes, in milliseconds.
+const CHORE: (Time, Time) = (100, 3_000);
+
+impl Coordinator {
+    /// After a start, what was asked for and not finished is begun again.
+    pub(super) fn take_up(&mut self, env: &mut Env) {
+        for effect in self.cluster.outstanding() {
+            self.begin_chore(env, effect);
+        }
+    }
+
+    pub(super) fn begin_chore(&mut self, env: &mut Env, effect: Effect) {
+        self.chores_begun += 1;
+        let chore = self.chores_begun;
+        self.chores.insert(chore, effect);
+        let takes = env.random.within(CHORE.0, CHORE.1);
+        self.set_in(env, takes, Wake::Chore { chore });
+    }
+
+    pub(super) fn end_chore(&mut self, env: &mut Env, chore: u64) {
+        let Some(effect) = self.chores.remove(&chore) else { return };
+        if let Some(missing) = inputs(&effect).iter().find(|artifact| env.store.get(&artifact.digest).is_none()) {
+            panic!("invariant_what_is_combined_is_in_the_store: {effect:?} wants {missing:?}");
+        }
+        let (content, command) = training::chore(&effect, &env.store);
+        if let Some(content) = content {
+            env.store.put(env.now, content);
+        }
+        self.push(env, Request::Apply { command: Box::new(command), reply: Reply::None });
+    }
+}
+
+fn inputs(effect: &Effect) -> Vec<Artifact> {
+    match effect {
+        Effect::Average { models, .. } => models.clone(),
+        Effect::Combine { members, averages, .. } => {
+            members.iter().chain(averages).map(|of| of.predictions.clone()).collect()
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,482 @@
+//! The world: takes the next event from the agenda, lets it happen, and checks that every sentence still holds.
+
+use super::agenda::{Agenda, Event, Time};
+use super::baseline::{self, undisturbed};
+use super::coordinator::{Coordinator, Wake as CoordinatorWake};
+use super::disk::Disk;
+use super::env::Env;
+use super::faults::{Fault, Faults};
+use super::history::History;
+use super::invariants;
+use super::jobs;
+use super::ledger::Ledger;
+use super::network::{Network, Side};
+use super::plan::{Action, LEASE_MS, Plan};
+use super::random::Random;
+use super::store::Store;
+use super::users::Users;
+use super::wire::FromWorker;
+use super::worker::Worker;
+use ensemble::cluster::{Command, FailureClass, Settings};
+use ensemble::job::Job;
+use ensemble::view::{Phase, Standing};
+
+/// Members of each job of the worlds of thousands of workers.
+const LARGE_JOB: usize = 500;
+/// How long after the last fault operators look after the workers.
+const MEND_AFTER: Time = 10_000;
+
+pub struct World {
+    pub env: Env,
+    plan: Plan,
+    coordinator: Option<Coordinator>,
+    /// Until when the coordinator's process stands still, and since when.
+    coordinator_paused: Option<(Time, Time)>,
+    epochs: u64,
+    workers: Vec<Worker>,
+    users: Users,
+    calm: bool,
+    tally: Tally,
+    /// The cluster is looked through after so many changes: 1 in all but the largest worlds.
+    look_every: u64,
+    changes: u64,
+}
+
+/// What a history came to.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    pub histories: u64,
+    pub events: u64,
+    pub virtual_ms: u64,
+    pub workers: u64,
+    pub done: u64,
+    pub failed: u64,
+    pub cancelled: u64,
+    pub faults: Faults,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: &Self) {
+        self.histories += other.histories;
+        self.events += other.events;
+        self.virtual_ms += other.virtual_ms;
+        self.workers += other.workers;
+        self.done += other.done;
+        self.failed += other.failed;
+        self.cancelled += other.cancelled;
+        self.faults.add(&other.faults);
+    }
+}
+
+impl World {
+    pub fn new(plan: Plan) -> Self {
+        let workers: Vec<_> = (plan.workers.iter().enumerate())
+            .map(|(index, of)| Worker::new(index, of.slots, of.drift, of.pace, of.direct))
+            .collect();
+        let env = Env {
+            now: 0,
+            agenda: Agenda::default(),
+            network: Network::new(workers.len(), Random::new(plan.seed, 2)),
+            store: Store::default(),
+            disk: Disk::new(),
+            random: Random::new(plan.seed, 3),
+            faults: Faults::default(),
+            history: History::default(),
+            ledger: Ledger::new(),
+            coordinator_listens: false,
+        };
+        let look_every = 1 + (workers.len() as u64).pow(2) / 2_000;
+        let mut world = Self {
+            env,
+            plan,
+            coordinator: None,
+            coordinator_paused: None,
+            epochs: 0,
+            workers,
+            users: Users::default(),
+            calm: false,
+            tally: Tally::default(),
+            look_every,
+            changes: 0,
+        };
+        world.set_out();
+        world
+    }
+
+    fn set_out(&mut self) {
+        self.env.agenda.set(0, Event::StartCoordinator);
+        for worker in 0..self.workers.len() {
+            self.env.agenda.set(1 + worker as Time % 1_000, Event::StartWorker { worker });
+        }
+        for (action, (at, _)) in self.plan.actions.iter().enumerate() {
+            self.env.agenda.set(*at, Event::Planned(action));
+        }
+        self.env.agenda.set(self.plan.calm_at, Event::Calm);
+    }
+
+    /// Lets the history run to its end, where every job has ended.
+    pub fn run(mut self) -> Tally {
+        self.run_on();
+        self.tally
+    }
+
+    /// As [`World::run`], and tells what happened.
+    pub fn tell(mut self, history: &mut Vec<String>) {
+        self.env.history = History::kept();
+        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run_on()));
+        *history = self.env.history.lines.take().unwrap_or_default();
+        if let Err(panic) = told {
+            std::panic::resume_unwind(panic);
+        }
+    }
+
+    /// Runs one job, and gives what it came to.
+    pub fn run_alone(mut self, job: &Job) -> baseline::Result {
+        self.users.ask(&mut self.env, Command::Submit { key: "alone".into(), job: Box::new(job.clone()) });
+        self.run_to_calm_end();
+        let job = &self.users.jobs()[0];
+        let coordinator = self.coordinator.as_ref().expect("nothing has killed it");
+        baseline::Result::of(&coordinator.cluster, job)
+    }
+
+    fn run_on(&mut self) {
+        self.run_to_calm_end();
+        self.check_end();
+    }
+
+    fn run_to_calm_end(&mut self) {
+        while let Some((at, event)) = self.env.agenda.next() {
+            self.env.now = at;
+            self.tally.events += 1;
+            self.happen(event);
+            self.check();
+            if self.is_over() {
+                return;
+            }
+            if at > self.plan.end_by {
+                panic!("liveness_every_job_ends: {}", self.explain());
+            }
+        }
+        panic!("liveness_every_job_ends: nothing will happen any more; {}", self.explain());
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Planned(action) => self.act(action),
+            Event::Calm => self.heal(),
+            Event::Mend => self.mend(),
+            Event::StartCoordinator => self.start_coordinator(),
+            Event::StartWorker { worker } => self.workers[worker].start(&mut self.env),
+            Event::Arrival { connection, at } => self.arrive(connection, at),
+            Event::Break { connection, at } => self.break_off(connection, at),
+            Event::Again { connection, process, number, report } => {
+                if let Some(coordinator) = &mut self.coordinator {
+                    coordinator.report(&mut self.env, connection, process, number, *report);
+                }
+            }
+            Event::Worker { worker, process, wake } => {
+                if let Some(until) = self.worker_stands_still(worker) {
+                    return self.env.agenda.set(until, Event::Worker { worker, process, wake });
+                }
+                if self.workers[worker].process.as_ref().is_some_and(|running| running.number == process) {
+                    self.workers[worker].wake(&mut self.env, wake);
+                }
+            }
+            Event::Coordinator { epoch, wake } => self.wake_coordinator(epoch, wake),
+            Event::Request { call } => self.request(call),
+            Event::Answer { call, answer } => self.users.hear(&mut self.env, call, answer),
+            Event::AskAgain { call, tries } => self.users.ask_again(&mut self.env, call, tries),
+        }
+    }
+
+    fn worker_stands_still(&self, worker: usize) -> Option<Time> {
+        let until = self.workers[worker].paused_until;
+        (until > self.env.now).then_some(until)
+    }
+
+    fn coordinator_stands_still(&self) -> Option<Time> {
+        self.coordinator_paused.map(|(_, until)| until).filter(|&until| until > self.env.now)
+    }
+
+    fn stands_still(&self, connection: usize, side: Side) -> Option<Time> {
+        match side {
+            Side::Worker => self.worker_stands_still(self.env.network.worker_of(connection)),
+            Side::Coordinator => self.coordinator_stands_still(),
+        }
+    }
+
+    fn arrive(&mut self, connection: usize, at: Side) {
+        let held_up = self.env.network.held_up(self.env.now, connection, at);
+        if let Some(until) = held_up.or_else(|| self.stands_still(connection, at)) {
+            return self.env.agenda.set(until, Event::Arrival { connection, at });
+        }
+        let worker = self.env.network.worker_of(connection);
+        match at {
+            Side::Worker => {
+                let Some(order) = self.env.network.arrive_down(connection) else { return };
+                if self.workers[worker].process.is_some() {
+                    self.workers[worker].obey(&mut self.env, connection, order);
+                }
+            }
+            Side::Coordinator => {
+                let Some(message) = self.env.network.arrive_up(connection) else { return };
+                let Some(coordinator) = &mut self.coordinator else { return };
+                if let FromWorker::Report { number, report } = &message
+                    && let Some(late) = self.env.network.repeats(self.env.now, worker, &mut self.env.faults)
+                    && let Some(process) = self.workers[worker].process.as_ref().map(|process| process.number)
+                {
+                    let (number, report) = (*number, report.clone());
+                    self.env.set_in(late, Event::Again { connection, process, number, report });
+                }
+                coordinator.hear(&mut self.env, connection, &self.workers[worker], message);
+            }
+        }
+    }
+
+    fn break_off(&mut self, connection: usize, at: Side) {
+        let held_up = self.env.network.held_up(self.env.now, connection, at);
+        if let Some(until) = held_up.or_else(|| self.stands_still(connection, at)) {
+            return self.env.agenda.set(until, Event::Break { connection, at });
+        }
+        if !self.env.network.notice_break(connection, at) {
+            return;
+        }
+        let worker = self.env.network.worker_of(connection);
+        match (at, &mut self.coordinator) {
+            (Side::Worker, _) => self.workers[worker].broken(&mut self.env, connection),
+            (Side::Coordinator, Some(coordinator)) => coordinator.broken(&mut self.env, connection, worker),
+            (Side::Coordinator, None) => {}
+        }
+    }
+
+    fn start_coordinator(&mut self) {
+        if self.coordinator.is_none() {
+            self.epochs += 1;
+            let settings = Settings { lease_ms: LEASE_MS, ..Settings::default() };
+            self.coordinator = Some(Coordinator::start(&mut self.env, self.epochs, settings));
+        }
+    }
+
+    fn wake_coordinator(&mut self, epoch: u64, wake: CoordinatorWake) {
+        if let Some(until) = self.coordinator_stands_still() {
+            return self.env.agenda.set(until, Event::Coordinator { epoch, wake });
+        }
+        let Some(coordinator) = self.coordinator.as_mut().filter(|running| running.epoch == epoch) else { return };
+        if let Some((since, until)) = self.coordinator_paused.take() {
+            coordinator.was_away(&mut self.env, until - since);
+        }
+        coordinator.wake(&mut self.env, wake);
+    }
+
+    fn request(&mut self, call: usize) {
+        if let Some(until) = self.coordinator_stands_still() {
+            return self.env.agenda.set(until, Event::Request { call });
+        }
+        if let Some(coordinator) = &mut self.coordinator {
+            coordinator.ask(&mut self.env, call, self.users.calls[call].command.clone());
+        }
+    }
+
+    fn act(&mut self, action: usize) {
+        let (_, action) = self.plan.actions[action].clone();
+        self.env.note(|| format!("-- {action:?}"));
+        match action {
+            Action::Submit { kind, seed, key } => {
+                let job = if kind == jobs::COUNT { jobs::large(LARGE_JOB, seed) } else { jobs::job(kind, seed) };
+                self.users.ask(&mut self.env, Command::Submit { key: format!("key-{key}"), job: Box::new(job) });
+            }
+            Action::Cancel { pick } => {
+                let known = self.users.jobs();
+                if !known.is_empty() {
+                    let job = known[(pick % known.len() as u64) as usize].clone();
+                    self.users.ask(&mut self.env, Command::Cancel { job });
+                }
+            }
+            Action::Drain { worker } => {
+                let worker = self.workers[worker].name.clone();
+                self.users.ask(&mut self.env, Command::Drain { worker });
+            }
+            Action::Reinstate { worker } => {
+                let worker = self.workers[worker].name.clone();
+                self.users.ask(&mut self.env, Command::Reinstate { worker });
+            }
+            Action::CrashWorker { worker, down_ms } => {
+                if self.workers[worker].crash(&mut self.env) {
+                    self.env.faults.strike(Fault::WorkerCrash);
+                    self.env.set_in(down_ms, Event::StartWorker { worker });
+                }
+            }
+            Action::StopWorker { worker, down_ms } => {
+                if !self.workers[worker].is_paused(self.env.now) && self.workers[worker].drain(&mut self.env) {
+                    self.env.faults.strike(Fault::WorkerStop);
+                    self.env.set_in(down_ms + 35_000, Event::StartWorker { worker });
+                }
+            }
+            Action::PauseWorker { worker, for_ms } => self.pause_worker(worker, for_ms),
+            Action::CrashCoordinator { down_ms, set_back_ms } => self.crash_coordinator(down_ms, set_back_ms),
+            Action::PauseCoordinator { for_ms } => {
+                if self.coordinator.is_some() && self.coordinator_stands_still().is_none() {
+                    if for_ms > LEASE_MS {
+                        self.env.faults.strike(Fault::CoordinatorPause);
+                    }
+                    self.coordinator_paused = Some((self.env.now, self.env.now + for_ms));
+                }
+            }
+            Action::ResetConnection { worker } => {
+                if let Some(connection) = self.env.network.connection_of(worker) {
+                    self.env.faults.strike(Fault::ConnectionReset);
+                    self.env.network.reset(self.env.now, &mut self.env.agenda, connection);
+                }
+            }
+            Action::CutLink { worker, up, down, for_ms } => {
+                self.env.faults.strike(if up && down { Fault::Partition } else { Fault::PartitionOneWay });
+                let until = self.env.now + for_ms;
+                for (_, side) in [(up, Side::Coordinator), (down, Side::Worker)].into_iter().filter(|(cut, _)| *cut) {
+                    self.env.network.cut(worker, side, until);
+                }
+            }
+            Action::SlowLink { worker, by_ms, for_ms } => {
+                self.env.faults.strike(Fault::Delay);
+                self.env.network.slow(worker, by_ms, self.env.now + for_ms);
+            }
+            Action::RepeatReports { worker, for_ms } => self.env.network.repeat(worker, self.env.now + for_ms),
+            Action::FillDisk { for_ms } => {
+                self.env.disk.full_until = self.env.disk.full_until.max(self.env.now + for_ms);
+            }
+            Action::FailTask { worker, slot, class } => self.fail_task(worker, slot, class),
+        }
+    }
+
+    fn pause_worker(&mut self, worker: usize, for_ms: Time) {
+        if self.workers[worker].process.is_some() && !self.workers[worker].is_paused(self.env.now) {
+            let past = for_ms > LEASE_MS;
+            self.env.faults.strike(if past { Fault::WorkerPausePastLease } else { Fault::WorkerPause });
+            self.workers[worker].paused_until = self.env.now + for_ms;
+        }
+    }
+
+    fn crash_coordinator(&mut self, down_ms: Time, set_back_ms: u64) {
+        let Some(coordinator) = self.coordinator.take() else { return };
+        let mut random = Random::new(self.plan.seed, 1_000 + self.epochs);
+        coordinator.crash(&mut self.env, &mut random);
+        self.coordinator_paused = None;
+        if set_back_ms > 0 {
+            self.env.faults.strike(Fault::ClockSetBack);
+            self.env.disk.wall = self.env.disk.wall.saturating_sub(set_back_ms);
+        }
+        self.env.set_in(down_ms, Event::StartCoordinator);
+    }
+
+    fn fail_task(&mut self, worker: usize, slot: usize, class: FailureClass) {
+        if !self.workers[worker].is_paused(self.env.now) && self.workers[worker].fail(&mut self.env, slot, class) {
+            self.env.faults.strike(match class {
+                FailureClass::User | FailureClass::Data => Fault::UserFailure,
+                FailureClass::OutOfMemory => Fault::OutOfMemory,
+                FailureClass::Device => Fault::DeviceFailure,
+                FailureClass::EngineLost => Fault::EngineLost,
+                FailureClass::Infrastructure => Fault::InfrastructureFailure,
+            });
+        }
+    }
+
+    /// Faults stop, and what they broke is mended.
+    fn heal(&mut self) {
+        self.env.note(|| "-- faults stop".to_owned());
+        self.calm = true;
+        self.env.ledger.faults_go_on = false;
+        self.env.network.heal(self.env.now);
+        self.env.disk.full_until = self.env.now;
+        self.env.set_in(MEND_AFTER, Event::Mend);
+    }
+
+    /// Once all that users wanted is done, operators give work to the workers that were drained or set aside.
+    fn mend(&mut self) {
+        let Some(coordinator) = self.coordinator.as_ref().filter(|_| self.users.all_answered()) else {
+            return self.env.set_in(MEND_AFTER, Event::Mend);
+        };
+        let idle = coordinator.cluster.workers().into_iter().filter(|worker| worker.standing != Standing::Active);
+        for worker in idle.map(|worker| worker.id).collect::<Vec<_>>() {
+            self.users.ask(&mut self.env, Command::Reinstate { worker });
+        }
+    }
+
+    /// Whether faults have stopped and everything that was asked for is done.
+    fn is_over(&self) -> bool {
+        let Some(coordinator) = &self.coordinator else { return false };
+        let quiet = self.calm && self.users.all_answered() && coordinator.is_settled() && !self.env.ledger.changed;
+        quiet && coordinator.cluster.jobs().iter().all(|job| job.ended_ms.is_some())
+    }
+
+    fn check(&mut self) {
+        if let Some(coordinator) = &self.coordinator {
+            let ledger = &mut self.env.ledger;
+            if ledger.changed {
+                ledger.changed = false;
+                self.changes += 1;
+                if self.changes.is_multiple_of(self.look_every) {
+                    invariants::check(&coordinator.cluster, ledger, coordinator.clock(self.env.now));
+                    invariants::check_holdings(&self.workers);
+                }
+            }
+            if !self.env.ledger.new_grants.is_empty() {
+                invariants::check_grants(&mut self.env.ledger, &self.workers, self.env.now);
+            }
+        }
+    }
+
+    /// What only the end shows: every job came to what it comes to undisturbed, as far as it came.
+    fn check_end(&mut self) {
+        let coordinator = self.coordinator.as_ref().expect("it is up when all is over");
+        let cluster = &coordinator.cluster;
+        for job in cluster.jobs() {
+            let expected = undisturbed(cluster.job_file(&job.id).expect("the job is shown"));
+            let result = baseline::Result::of(cluster, &job.id);
+            invariant_nothing_that_happens_changes_a_result(&job.id, &result, &expected);
+            match job.phase {
+                Phase::Done => self.tally.done += 1,
+                Phase::Failed => self.tally.failed += 1,
+                Phase::Cancelled => self.tally.cancelled += 1,
+                Phase::Running => unreachable!("all jobs have ended"),
+            }
+        }
+        self.tally.histories = 1;
+        self.tally.virtual_ms = self.env.now;
+        self.tally.workers = self.workers.len() as u64;
+        self.tally.faults = self.env.faults.clone();
+    }
+
+    /// Why it goes on: what each job waits for, and what each worker does.
+    fn explain(&self) -> String {
+        let Some(coordinator) = &self.coordinator else { return "there is no coordinator".to_owned() };
+        let cluster = &coordinator.cluster;
+        let mut text = String::new();
+        for job in cluster.jobs().iter().filter(|job| job.ended_ms.is_none()) {
+            text += &format!("\n{}: {:?} {}", job.id, job.phase, job.detail);
+            for task in cluster.tasks(&job.id).unwrap_or_default() {
+                text += &format!("\n    {task:?}");
+            }
+        }
+        for (shown, worker) in cluster.workers().iter().zip(&self.workers) {
+            text += &format!("\n{shown:?}\n    {:?}", worker.process);
+        }
+        let open = self.users.calls.iter().filter(|call| call.answer.is_none());
+        open.for_each(|call| text += &format!("\nunanswered: {:?}", call.command));
+        text
+    }
+}
+
+fn invariant_nothing_that_happens_changes_a_result(
+    job: &ensemble::id::JobId,
+    result: &baseline::Result,
+    expected: &baseline::Result,
+) {
+    let name = "invariant_nothing_that_happens_changes_a_result";
+    if result.phase == Phase::Done {
+        return assert_eq!(result, expected, "{name}: {job}");
+    }
+    let models = result.members.iter().map(|of| (of, &expected.members));
+    for ((model, digest), expected) in models.chain(result.averages.iter().map(|of| (of, &expected.averages))) {
+        let same = digest.is_none() || expected.get(model) == Some(digest);
+        assert!(same, "{name}: {model} of {job} is {digest:?}, not {:?}", expected.get(model));
+    }
+}
