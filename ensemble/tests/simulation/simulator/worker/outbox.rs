@@ -7,15 +7,16 @@ use std::collections::VecDeque;
 #[derive(Debug, Default)]
 pub struct Outbox {
     numbers: u64,
-    kept: VecDeque<(u64, Report)>,
+    kept: VecDeque<(u64, Box<Report>)>,
 }
 
 impl Outbox {
     /// Numbers a report, keeps it, and gives the message that carries it.
     pub fn add(&mut self, report: Report) -> FromWorker {
         self.numbers += 1;
+        let report = Box::new(report);
         self.kept.push_back((self.numbers, report.clone()));
-        FromWorker::Report { number: self.numbers, report: Box::new(report) }
+        FromWorker::Report { number: self.numbers, report }
     }
 
     pub fn recorded(&mut self, number: u64) {
