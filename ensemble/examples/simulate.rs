@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let report = campaign::run(from..from + option("--seeds").unwrap_or(2_000), threads);
     print!("{report}");
+    report.missing().iter().for_each(|fault| println!("never struck: {fault:?}"));
     match report.explain() {
         Some(failure) => {
             eprintln!("\n{failure}");

@@ -3,7 +3,7 @@
 
 mod simulator;
 
-use simulator::{campaign, plan::Plan};
+use simulator::{campaign, defect::Defect, plan::Plan};
 
 const SEEDS: u64 = 2_000;
 
@@ -21,4 +21,20 @@ fn two_thousand_histories_keep_every_promise() {
 #[test]
 fn a_history_is_a_function_of_its_seed() {
     assert_eq!(campaign::tell(&Plan::of(7)), campaign::tell(&Plan::of(7)));
+}
+
+/// How many histories a defect may pass unnoticed.
+const NOTICED_WITHIN: u64 = 1_000;
+
+#[test]
+fn every_defect_breaks_its_sentence() {
+    let broken = |defect, seed| campaign::history(&Plan { defect: Some(defect), ..Plan::of(seed) }).err();
+    for (defect, sentence) in Defect::CAUGHT_BY {
+        let found = campaign::quietly(|| {
+            let breaks = |seed| broken(defect, seed).filter(|broken| broken.name() == sentence);
+            (0..NOTICED_WITHIN).find_map(breaks)
+        });
+        println!("{defect:?}: {:?}", found.as_ref().map(|broken| broken.seed));
+        assert!(found.is_some(), "{defect:?} breaks no {sentence}");
+    }
 }

@@ -7,8 +7,8 @@ use super::world::{Tally, World};
 use std::fmt;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// How much of a failing history is shown.
@@ -82,6 +82,8 @@ pub fn tell(plan: &Plan) -> Vec<String> {
 
 /// A panic is how a sentence says that it does not hold; its place in the code is of no interest.
 pub fn quietly<T>(work: impl FnOnce() -> T) -> T {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let result = work();

@@ -1,6 +1,7 @@
 //! What all parts of the world share: time, the network, the disks, and the books that are kept of what happened.
 
 use super::agenda::{Agenda, Event, Time};
+use super::defect::Defect;
 use super::disk::Disk;
 use super::faults::Faults;
 use super::history::History;
@@ -12,6 +13,8 @@ use super::wire::{FromWorker, ToWorker};
 
 #[derive(Debug)]
 pub struct Env {
+    /// What the programs of this world do wrong.
+    pub defect: Option<Defect>,
     pub now: Time,
     pub agenda: Agenda,
     pub network: Network,

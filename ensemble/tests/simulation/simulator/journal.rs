@@ -28,7 +28,11 @@ impl Journal {
     /// Appends entries as far as a crash lets it. Says what was on the disk afterwards.
     pub fn append_torn(&mut self, entries: &[Entry], random: &mut Random) -> Tear {
         let bytes = encode(entries);
-        let kept = random.below(bytes.len() as u64 + 1) as usize;
+        let kept = match random.below(4) {
+            0 => 0,
+            1 => bytes.len(),
+            _ => random.below(bytes.len() as u64 + 1) as usize,
+        };
         let whole = self.bytes.len();
         self.bytes.extend(&bytes[..kept]);
         let half = whole_length(&self.bytes) < self.bytes.len();

@@ -25,6 +25,9 @@
 //! stop, and every job must end within an hour of virtual time; what is done must have the digests and the report that the
 //! same job has when it is alone and nothing goes wrong ([`baseline`]).
 //!
+//! # Its teeth
+//! Five defects that can be switched on ([`defect`]), each with the sentence that breaks, are found by a test of their own.
+//!
 //! # A history
 //! is a function of its seed ([`plan`]). When one fails, the same seed shows it again; its plan is then made as short as it
 //! can be while the same sentence still breaks ([`shrink`]).
@@ -34,6 +37,7 @@ pub mod campaign;
 mod agenda;
 mod baseline;
 mod coordinator;
+pub mod defect;
 mod disk;
 mod env;
 mod faults;

@@ -2,6 +2,7 @@
 //! so that a failing history can be told again with a part of it left out.
 
 use super::agenda::Time;
+use super::defect::Defect;
 use super::jobs;
 use super::random::Random;
 use ensemble::cluster::FailureClass;
@@ -42,6 +43,8 @@ pub enum Action {
     CrashCoordinator {
         down_ms: Time,
         set_back_ms: u64,
+        /// Not at once, but in the middle of the next write to the journal.
+        writing: bool,
     },
     PauseCoordinator {
         for_ms: Time,
@@ -78,6 +81,8 @@ pub enum Action {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub seed: u64,
+    /// What the programs do wrong: nothing, but for those who want to see it found.
+    pub defect: Option<Defect>,
     pub workers: Vec<WorkerPlan>,
     /// In order of time.
     pub actions: Vec<(Time, Action)>,
@@ -117,7 +122,7 @@ impl Plan {
         let mut actions = submissions(random.within(1, jobs_max), calm_at, random);
         actions.extend(faults(&workers, calm_at, random));
         actions.sort_by_key(|(at, _)| *at);
-        Self { seed, workers, actions, calm_at, end_by: calm_at + 3_600_000 }
+        Self { seed, defect: None, workers, actions, calm_at, end_by: calm_at + 3_600_000 }
     }
 
     /// Thousands of workers: what matters here is how much happens at once.
@@ -132,13 +137,13 @@ impl Plan {
             (random.below(calm_at), Action::CrashWorker { worker, down_ms: random.within(500, 30_000) })
         }));
         actions.sort_by_key(|(at, _)| *at);
-        Self { seed, workers, actions, calm_at, end_by: calm_at + 3_600_000 }
+        Self { seed, defect: None, workers, actions, calm_at, end_by: calm_at + 3_600_000 }
     }
 
     /// One job, one worker, and nothing that goes wrong.
     pub fn undisturbed() -> Self {
         let workers = vec![WorkerPlan { slots: 4, drift: 0, pace: 400, direct: true }];
-        Self { seed: 0, workers, actions: Vec::new(), calm_at: 0, end_by: 3_600_000 }
+        Self { seed: 0, defect: None, workers, actions: Vec::new(), calm_at: 0, end_by: 3_600_000 }
     }
 }
 
@@ -194,7 +199,7 @@ fn fault(kind: usize, worker: usize, slots: usize, random: &mut Random) -> Actio
         2 => Action::PauseWorker { worker, for_ms: while_ms(random) },
         3 => {
             let set_back_ms = if random.one_in(3) { random.within(1, 20_000) } else { 0 };
-            Action::CrashCoordinator { down_ms: while_ms(random), set_back_ms }
+            Action::CrashCoordinator { down_ms: while_ms(random), set_back_ms, writing: random.one_in(2) }
         }
         4 => Action::PauseCoordinator { for_ms: while_ms(random) },
         5 => Action::ResetConnection { worker },

@@ -1,6 +1,5 @@
 //! The artifact store: immutable bytes under their digest.
 
-use super::agenda::Time;
 use super::random::mix;
 use ensemble::id::Digest;
 use ensemble::run::Artifact;
@@ -17,47 +16,19 @@ pub enum Content {
     Predictions { state: u64 },
 }
 
-/// An artifact in the store.
-#[derive(Clone, Copy, Debug)]
-pub struct Object {
-    pub content: Content,
-    /// Whether the bytes are still what the digest says.
-    pub whole: bool,
-    pub stored: Time,
-}
-
 /// All artifacts.
 #[derive(Clone, Debug, Default)]
-pub struct Store(BTreeMap<Digest, Object>);
+pub struct Store(BTreeMap<Digest, Content>);
 
 impl Store {
-    /// Stores bytes. Where they are already and damaged, they are whole again.
-    pub fn put(&mut self, now: Time, content: Content) -> Artifact {
+    pub fn put(&mut self, content: Content) -> Artifact {
         let artifact = content.artifact();
-        self.0.insert(artifact.digest.clone(), Object { content, whole: true, stored: now });
+        self.0.insert(artifact.digest.clone(), content);
         artifact
     }
 
-    pub fn get(&self, digest: &Digest) -> Option<&Object> {
-        self.0.get(digest)
-    }
-
-    /// The bytes, if they are there and are what the digest says.
     pub fn read(&self, digest: &Digest) -> Option<Content> {
-        self.get(digest).filter(|object| object.whole).map(|object| object.content)
-    }
-
-    /// Damages an artifact. Says whether it was there and whole.
-    pub fn damage(&mut self, digest: &Digest) -> bool {
-        self.0.get_mut(digest).is_some_and(|object| std::mem::replace(&mut object.whole, false))
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (&Digest, &Object)> {
-        self.0.iter()
-    }
-
-    pub fn remove(&mut self, digest: &Digest) {
-        self.0.remove(digest);
+        self.0.get(digest).copied()
     }
 }
 

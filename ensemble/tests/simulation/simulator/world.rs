@@ -17,7 +17,7 @@ use super::store::Store;
 use super::users::Users;
 use super::wire::FromWorker;
 use super::worker::Worker;
-use ensemble::cluster::{Command, FailureClass, Settings};
+use ensemble::cluster::{Cluster, Command, FailureClass, Settings};
 use ensemble::job::Job;
 use ensemble::view::{Phase, Standing};
 
@@ -32,6 +32,8 @@ pub struct World {
     coordinator: Option<Coordinator>,
     /// Until when the coordinator's process stands still, and since when.
     coordinator_paused: Option<(Time, Time)>,
+    /// A crash that waits for the journal to be written: how long the coordinator is down, and how far its clock is set back.
+    crash_in_write: Option<(Time, u64)>,
     epochs: u64,
     workers: Vec<Worker>,
     users: Users,
@@ -74,6 +76,7 @@ impl World {
             .map(|(index, of)| Worker::new(index, of.slots, of.drift, of.pace, of.direct))
             .collect();
         let env = Env {
+            defect: plan.defect,
             now: 0,
             agenda: Agenda::default(),
             network: Network::new(workers.len(), Random::new(plan.seed, 2)),
@@ -91,6 +94,7 @@ impl World {
             plan,
             coordinator: None,
             coordinator_paused: None,
+            crash_in_write: None,
             epochs: 0,
             workers,
             users: Users::default(),
@@ -149,6 +153,7 @@ impl World {
             self.env.now = at;
             self.tally.events += 1;
             self.happen(event);
+            self.crash_if_writing();
             self.check();
             if self.is_over() {
                 return;
@@ -223,7 +228,7 @@ impl World {
                 let Some(coordinator) = &mut self.coordinator else { return };
                 if let FromWorker::Report { number, report } = &message
                     && let Some(late) = self.env.network.repeats(self.env.now, worker, &mut self.env.faults)
-                    && let Some(process) = self.workers[worker].process.as_ref().map(|process| process.number)
+                    && let Some(process) = coordinator.process_at(worker, connection)
                 {
                     let (number, report) = (*number, report.clone());
                     self.env.set_in(late, Event::Again { connection, process, number, report });
@@ -313,7 +318,12 @@ impl World {
                 }
             }
             Action::PauseWorker { worker, for_ms } => self.pause_worker(worker, for_ms),
-            Action::CrashCoordinator { down_ms, set_back_ms } => self.crash_coordinator(down_ms, set_back_ms),
+            Action::CrashCoordinator { down_ms, set_back_ms, writing: true } => {
+                self.crash_in_write = Some((down_ms, set_back_ms));
+            }
+            Action::CrashCoordinator { down_ms, set_back_ms, writing: false } => {
+                self.crash_coordinator(down_ms, set_back_ms)
+            }
             Action::PauseCoordinator { for_ms } => {
                 if self.coordinator.is_some() && self.coordinator_stands_still().is_none() {
                     if for_ms > LEASE_MS {
@@ -355,6 +365,14 @@ impl World {
         }
     }
 
+    fn crash_if_writing(&mut self) {
+        let writes = self.coordinator.as_ref().is_some_and(|coordinator| !coordinator.is_settled());
+        if let (true, Some((down_ms, set_back_ms))) = (writes, self.crash_in_write) {
+            self.crash_in_write = None;
+            self.crash_coordinator(down_ms, set_back_ms);
+        }
+    }
+
     fn crash_coordinator(&mut self, down_ms: Time, set_back_ms: u64) {
         let Some(coordinator) = self.coordinator.take() else { return };
         let mut random = Random::new(self.plan.seed, 1_000 + self.epochs);
@@ -383,6 +401,7 @@ impl World {
     fn heal(&mut self) {
         self.env.note(|| "-- faults stop".to_owned());
         self.calm = true;
+        self.crash_in_write = None;
         self.env.ledger.faults_go_on = false;
         self.env.network.heal(self.env.now);
         self.env.disk.full_until = self.env.now;
@@ -428,6 +447,7 @@ impl World {
     fn check_end(&mut self) {
         let coordinator = self.coordinator.as_ref().expect("it is up when all is over");
         let cluster = &coordinator.cluster;
+        invariant_only_failures_burn_a_budget(cluster, &self.env.faults);
         for job in cluster.jobs() {
             let expected = undisturbed(cluster.job_file(&job.id).expect("the job is shown"));
             let result = baseline::Result::of(cluster, &job.id);
@@ -463,6 +483,15 @@ impl World {
         open.for_each(|call| text += &format!("\nunanswered: {:?}", call.command));
         text
     }
+}
+
+/// Crashes, partitions and lost sessions never count against a job.
+fn invariant_only_failures_burn_a_budget(cluster: &Cluster, faults: &Faults) {
+    let tasks = cluster.jobs().into_iter().flat_map(|job| cluster.tasks(&job.id).expect("the job was just shown"));
+    let counted: u64 = tasks.map(|task| u64::from(task.failures)).sum();
+    let struck: u64 =
+        [Fault::EngineLost, Fault::OutOfMemory, Fault::UserFailure].map(|fault| faults.of(fault)).iter().sum();
+    assert!(counted <= struck, "invariant_only_failures_burn_a_budget: {counted} are counted and {struck} struck");
 }
 
 fn invariant_nothing_that_happens_changes_a_result(

@@ -1,6 +1,7 @@
 //! What the coordinator does itself: averages and reports.
 
 use super::super::agenda::Time;
+use super::super::defect::Defect;
 use super::super::env::Env;
 use super::super::training;
 use super::driver::{Reply, Request};
@@ -14,6 +15,9 @@ const CHORE: (Time, Time) = (100, 3_000);
 impl Coordinator {
     /// After a start, what was asked for and not finished is begun again.
     pub(super) fn take_up(&mut self, env: &mut Env) {
+        if env.defect == Some(Defect::ChoresForgotten) {
+            return;
+        }
         for effect in self.cluster.outstanding() {
             self.begin_chore(env, effect);
         }
@@ -29,12 +33,12 @@ impl Coordinator {
 
     pub(super) fn end_chore(&mut self, env: &mut Env, chore: u64) {
         let Some(effect) = self.chores.remove(&chore) else { return };
-        if let Some(missing) = inputs(&effect).iter().find(|artifact| env.store.get(&artifact.digest).is_none()) {
+        if let Some(missing) = inputs(&effect).iter().find(|artifact| env.store.read(&artifact.digest).is_none()) {
             panic!("invariant_what_is_combined_is_in_the_store: {effect:?} wants {missing:?}");
         }
         let (content, command) = training::chore(&effect, &env.store);
         if let Some(content) = content {
-            env.store.put(env.now, content);
+            env.store.put(content);
         }
         self.push(env, Request::Apply { command: Box::new(command), reply: Reply::None });
     }

@@ -1,6 +1,7 @@
 //! The driver: applies in rounds, then writes, then answers, then acts, as `coordinator::driver` does.
 
 use super::super::agenda::Time;
+use super::super::defect::Defect;
 use super::super::env::Env;
 use super::super::faults::Fault;
 use super::super::history;
@@ -65,6 +66,8 @@ pub struct Round {
     entries: Vec<Entry>,
     answers: Vec<(Reply, Applied)>,
     effects: Vec<Effect>,
+    /// Whether the disk was found full.
+    waited: bool,
 }
 
 impl Coordinator {
@@ -94,6 +97,9 @@ impl Coordinator {
         for _ in 0..ROUND_MAX {
             let Some(request) = self.inbox.pop_front() else { break };
             self.take(env, request, &mut round);
+        }
+        if env.defect == Some(Defect::AnsweredBeforeWritten) {
+            self.tell(env, &mut round);
         }
         let sync = if round.entries.is_empty() { None } else { Some(env.random.within(SYNC.0, SYNC.1)) };
         self.writing = Some(round);
@@ -139,19 +145,27 @@ impl Coordinator {
 
     /// The journal has taken the round, unless its disk is full: then the round waits.
     pub(super) fn end_round(&mut self, env: &mut Env) {
-        let Some(round) = self.writing.take() else { return };
+        let Some(mut round) = self.writing.take() else { return };
         if !round.entries.is_empty() && env.disk.full_until > env.now {
-            env.faults.strike(Fault::DiskFull);
-            self.writing = Some(round);
+            if !round.waited {
+                env.faults.strike(Fault::DiskFull);
+            }
+            self.writing = Some(Round { waited: true, ..round });
             return self.set_in(env, WRITE_AGAIN, Wake::Written);
         }
         env.disk.journal.append(&round.entries);
         let took = env.now - round.begun;
-        round.answers.into_iter().for_each(|(reply, applied)| self.answer(env, reply, applied));
-        round.effects.into_iter().for_each(|effect| self.act(env, effect));
+        self.tell(env, &mut round);
         self.was_away(env, took);
         self.set_tick(env);
         self.awaken(env);
+    }
+
+    /// Answers and acts, which is right once the round is on the disk.
+    fn tell(&mut self, env: &mut Env, round: &mut Round) {
+        let (answers, effects) = (std::mem::take(&mut round.answers), std::mem::take(&mut round.effects));
+        answers.into_iter().for_each(|(reply, applied)| self.answer(env, reply, applied));
+        effects.into_iter().for_each(|effect| self.act(env, effect));
     }
 
     fn answer(&mut self, env: &mut Env, reply: Reply, applied: Applied) {
@@ -181,8 +195,11 @@ impl Coordinator {
 
     /// The process dies while it writes: some of the round is on the disk, nobody was told, nothing was done.
     pub(super) fn lose(&mut self, env: &mut Env, round: Round, random: &mut Random) {
-        if round.entries.is_empty() || env.disk.full_until > env.now {
+        if round.entries.is_empty() {
             return;
+        }
+        if env.disk.full_until > env.now {
+            return env.faults.strike(Fault::JournalTailLost);
         }
         let tear = env.disk.journal.append_torn(&round.entries, random);
         let fault = match (tear.half, tear.lost) {

@@ -68,8 +68,10 @@ impl Coordinator {
         env.note(|| format!("the coordinator starts, process {epoch}"));
         env.coordinator_listens = true;
         env.ledger.recovered(&coordinator.cluster);
-        coordinator
-            .push(env, Request::Apply { command: Box::new(Command::Resume { sessions_ended: true }), reply: Reply::Start });
+        coordinator.push(
+            env,
+            Request::Apply { command: Box::new(Command::Resume { sessions_ended: true }), reply: Reply::Start },
+        );
         coordinator
     }
 
@@ -88,8 +90,10 @@ impl Coordinator {
     /// It stood still, or could not write, for so long.
     pub fn was_away(&mut self, env: &mut Env, for_ms: Time) {
         if for_ms > self.cluster.settings().lease_ms / 3 {
-            self.inbox
-                .push_front(Request::Apply { command: Box::new(Command::Resume { sessions_ended: false }), reply: Reply::None });
+            self.inbox.push_front(Request::Apply {
+                command: Box::new(Command::Resume { sessions_ended: false }),
+                reply: Reply::None,
+            });
             self.awaken(env);
         }
     }

@@ -142,6 +142,11 @@ impl Coordinator {
         }
     }
 
+    /// The process at the other end of a connection, if that is its session.
+    pub fn process_at(&self, worker: usize, connection: usize) -> Option<u64> {
+        self.sessions.get(&worker).filter(|session| session.connection == connection).map(|session| session.process)
+    }
+
     fn session(&mut self, worker: usize, connection: usize) -> Option<&mut Session> {
         self.sessions.get_mut(&worker).filter(|session| session.connection == connection)
     }

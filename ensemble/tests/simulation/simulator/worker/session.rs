@@ -1,5 +1,6 @@
 //! The worker's side of a session: opened, kept alive, and opened again for as long as the process lives.
 
+use super::super::defect::Defect;
 use super::super::env::Env;
 use super::super::network::Side;
 use super::super::wire::{FromWorker, Hello, ToWorker};
@@ -120,7 +121,7 @@ impl Worker {
     pub(super) fn look_at_fence(&mut self, env: &mut Env) {
         let now = self.local(env.now);
         let fence = &mut self.running().fence;
-        if fence.fallen {
+        if fence.fallen || env.defect == Some(Defect::NoFence) {
             return;
         }
         let falls = fence.falls();
@@ -156,7 +157,9 @@ impl Worker {
         process.refusals = 0;
         process.fence.raise(asked, lease_ms);
         let again = process.outbox.again();
-        again.into_iter().for_each(|message| env.send_up(connection, message));
+        if env.defect != Some(Defect::ReportsForgotten) {
+            again.into_iter().for_each(|message| env.send_up(connection, message));
+        }
         let falls = self.running().fence.falls();
         let falls = self.when(falls);
         self.wake_at(env, falls, Wake::Fence);

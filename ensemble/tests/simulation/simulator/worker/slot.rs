@@ -1,5 +1,6 @@
 //! A worker's slots: each holds at most one lease, and an engine that works it off.
 
+use super::super::defect::Defect;
 use super::super::env::Env;
 use super::super::training::{Engine, Product, inputs};
 use super::super::wire::{FromWorker, Report};
@@ -158,10 +159,13 @@ impl Worker {
         if !reachable && !inputs.is_empty() {
             return self.wake_at(env, env.now + TRANSFER_AGAIN, Wake::Fetched { slot, serial });
         }
-        if let Some(missing) = inputs.iter().find(|digest| env.store.get(digest).is_none()) {
+        if let Some(missing) = inputs.iter().find(|digest| env.store.read(digest).is_none()) {
             panic!("invariant_what_a_task_starts_from_is_in_the_store: {} wants {missing}", task.lease.task);
         }
-        let engine = Engine::start(&task.work, &env.store);
+        let mut engine = Engine::start(&task.work, &env.store);
+        if env.defect == Some(Defect::StepTwice) && !inputs.is_empty() {
+            engine.step_uncounted();
+        }
         task.engine = Some(engine);
         self.go_on(env, slot, serial);
     }
@@ -214,7 +218,7 @@ impl Worker {
         }
         let Some(product) = task.products.pop_front() else { return };
         let lease = task.lease.clone();
-        let artifact = env.store.put(env.now, product.content());
+        let artifact = env.store.put(product.content());
         let report = Report { command: product.told(lease.clone(), artifact), lease, last: product.is_last() };
         self.report(env, slot, report);
         self.store_next(env, slot);
