@@ -18,14 +18,3 @@ pub enum Defect {
     /// An engine that resumes takes the step of its checkpoint twice.
     StepTwice,
 }
-
-impl Defect {
-    /// Each defect, and the sentence that breaks first in some history.
-    pub const CAUGHT_BY: [(Self, &str); 5] = [
-        (Self::AnsweredBeforeWritten, "invariant_what_was_told_is_remembered"),
-        (Self::NoFence, "invariant_nobody_else_believes_in_a_lease"),
-        (Self::ReportsForgotten, "invariant_only_failures_burn_a_budget"),
-        (Self::ChoresForgotten, "liveness_every_job_ends"),
-        (Self::StepTwice, "invariant_nothing_that_happens_changes_a_result"),
-    ];
-}
