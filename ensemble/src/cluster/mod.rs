@@ -5,10 +5,24 @@
 //! sent it, act on its effects.
 //!
 //! ```text
-//!   users    ── Submit, Cancel ──────────────▶ ┌─────────┐ ── Grant, Revoke, Lost ──▶ workers
-//!   workers  ── Join, Ready, Finish…, Fail … ─▶│ Cluster │ ── Average, Combine ─────▶ the coordinator itself
-//!   time     ── due() ────────────────────────▶└─────────┘ ── Accepted, JobEnded ───▶ users
+//!   users     ── Submit, Cancel ──────────────▶ ┌─────────┐ ── Grant, Yield, Revoke ──▶ workers
+//!   workers   ── Join, Ready, Finish…, Fail … ─▶│ Cluster │ ── Average, Combine ──────▶ the coordinator itself
+//!   operators ── Drain, SetShare, Pin … ───────▶│         │ ── Accepted, JobEnded ────▶ users
+//!   time      ── due() ────────────────────────▶└─────────┘
 //! ```
+//!
+//! # Where to look
+//! - A **worker** is connected, unknown or gone, and active, draining or set aside: `worker`. It comes, goes and comes
+//!   back with what it holds in `sessions`; it loses and regains the right to tasks in `standing`.
+//! - A **task** is blocked, ready, paused, leased, done, failed or withdrawn: `task`. Leases begin and end in `grants`,
+//!   and only the newest attempt may speak: `claims`. What workers bring is taken in `results`, and what went wrong is
+//!   judged by budgets in `restart`.
+//! - **Who is next**: by priority, then by the namespaces' `shares`, then by age: `ready`, matched with waiting slots in
+//!   `queue`. What is urgent takes slots from what is not: `preemption`.
+//! - A **job** is what its runs, models and members make of it: `job`, which knows no workers.
+//!
+//! Every command is handled in two steps: first what it says is carried out, then free slots are given away. So nothing is
+//! granted before everything that the command takes back is back.
 //!
 //! # Time and replay
 //! Nothing happens because a clock was read. [`Cluster::due`] says what time has brought about, as commands like any

@@ -49,10 +49,11 @@ pub(super) enum TaskKind {
 /// ```text
 ///             branch point         granted             finished
 ///   Blocked ──────────────▶ Ready ─────────▶ Leased ─────────────▶ Done
-///                           ▲   ▲             │ │ │
-///                           │   └─ worker lost,┘ │ └─ for good ───▶ Failed
-///                           │      handed back   │
-///                           └────── Paused ◀─────┘ failed
+///                           ▲ ▲ ▲                                   │
+///                           │ │ └─ lost, ─────┘ │ └─▶ Failed        │
+///                           │ │    handed back  │  for good         │
+///                           │ └──── Paused ◀────┘ failed          │─┘
+///                           └───── what it made is damaged ───────┘
 ///
 ///   Blocked, Ready, Paused, Leased ── the job ended ──▶ Withdrawn
 /// ```
@@ -68,7 +69,7 @@ pub(super) enum TaskState {
     Leased(Lease),
     /// It has succeeded.
     Done(Success),
-    /// It failed for good, and its job with it.
+    /// It failed for good. Its members are lost, and with too many of them the job.
     Failed,
     /// Its job ended without it.
     Withdrawn,
