@@ -49,11 +49,11 @@ pub(super) enum TaskKind {
 /// ```text
 ///             branch point         granted             finished
 ///   Blocked ──────────────▶ Ready ─────────▶ Leased ─────────────▶ Done
-///                           ▲ ▲ ▲                                   │
+///                           ▲ ▲ ▲             │ │ │                 │
 ///                           │ │ └─ lost, ─────┘ │ └─▶ Failed        │
 ///                           │ │    handed back  │  for good         │
-///                           │ └──── Paused ◀────┘ failed          │─┘
-///                           └───── what it made is damaged ───────┘
+///                           │ └──── Paused ◀────┘ failed            │
+///                           └───── what it made is damaged ─────────┘
 ///
 ///   Blocked, Ready, Paused, Leased ── the job ended ──▶ Withdrawn
 /// ```
