@@ -77,12 +77,12 @@ impl ScriptedCrew {
             Work::Train(train) => self.train(key, train.runs, stop).await,
             Work::Evaluate(work) | Work::Calibrate(work) => Some(self.evaluate(work).await),
         };
-        let key = Some(key.clone());
+        let named = Some(key.clone());
         let last = match done {
-            Some(artifact) => Message::Finished(TaskFinished { key: key.clone(), artifact }),
-            None => Message::Yielded(Yielded { key: key.clone() }),
+            Some(artifact) => Message::Finished(TaskFinished { key: named, artifact }),
+            None => Message::Yielded(Yielded { key: named }),
         };
-        self.outbox.report(&key.unwrap_or_default(), last).await;
+        self.outbox.report(key, last).await;
     }
 
     /// Trains a pack. Nothing when it was stopped early.
