@@ -19,13 +19,14 @@ impl JobState {
         followup: &mut Followup,
     ) -> Result<(), Rejection> {
         let repeated = self.has_checkpoint(run, &checkpoint.artifact);
+        let left = branch.is_some_and(|branch| self.is_left(run, branch));
         let state = self.runs.get_mut(&run).ok_or_else(|| no_part(run))?;
         if let Some(branch) = branch {
             let points = state.branches.len();
             let unknown =
                 || Rejection::Unexpected(format!("run {run} has {points} branch points, and no number {branch}"));
             let branch = state.branches.get_mut(branch as usize).ok_or_else(unknown)?;
-            if branch.start().is_none() {
+            if branch.start().is_none() && !left {
                 branch.checkpoint = Some(checkpoint.clone());
             }
             followup.ready.append(&mut branch.tasks);
@@ -39,6 +40,14 @@ impl JobState {
             self.tasks[task as usize].state = TaskState::Ready;
         }
         Ok(())
+    }
+
+    /// Whether all that leaves a run at a branch point is trained, so that nobody starts there any more.
+    fn is_left(&self, run: u32, branch: u32) -> bool {
+        let branch = self.runs.get(&run).and_then(|state| state.branches.get(branch as usize));
+        branch.is_some_and(|branch| {
+            branch.checkpoint.is_some() && branch.leaving.iter().all(|&run| self.is_run_trained(run))
+        })
     }
 
     /// Takes a model of a run. A run that was set back yields models again; the first of each stays, because what was
