@@ -3,7 +3,7 @@
 
 use super::handle::{Applied, Request};
 use super::patience::Patience;
-use super::thread::{Act, Driver, TICK_EVERY};
+use super::thread::{Act, Driver, ENTRIES_TO_REPLAY, TICK_EVERY};
 use super::{ApplyError, Handle, Place, Restored, replay, spawn};
 use crate::clock::Clock;
 use crate::journal::{Entry, Journal, JournalError, RULES, Recorded, Sequence, Snapshot};
@@ -34,6 +34,7 @@ enum Fault {
 #[derive(Clone, Default)]
 struct Memory {
     entries: Arc<Mutex<Vec<Recorded>>>,
+    snapshots: Arc<Mutex<Vec<Snapshot>>>,
     trace: Trace,
     /// Of the next appends.
     faults: Arc<Mutex<VecDeque<Fault>>>,
@@ -70,12 +71,14 @@ impl Journal for Memory {
         Ok(self.entries.lock().unwrap().iter().skip(after as usize).take(2).cloned().collect())
     }
 
-    fn keep_snapshot(&mut self, _: &Snapshot) -> Result<(), JournalError> {
+    fn keep_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), JournalError> {
+        self.snapshots.lock().unwrap().push(snapshot.clone());
         Ok(())
     }
 
-    fn newest_snapshot(&mut self, _: Sequence) -> Result<Option<Snapshot>, JournalError> {
-        Ok(None)
+    fn newest_snapshot(&mut self, before: Sequence) -> Result<Option<Snapshot>, JournalError> {
+        let snapshots = self.snapshots.lock().unwrap();
+        Ok(snapshots.iter().rev().find(|snapshot| snapshot.sequence < before).cloned())
     }
 
     fn name(&self) -> &str {
@@ -261,6 +264,28 @@ fn replay_brings_the_same_state_back() {
     assert_eq!(restored.cluster.tasks(&job), bench.driver.cluster.tasks(&job));
     assert_eq!(restored.cluster.jobs(), bench.driver.cluster.jobs());
     assert_eq!(restored.cluster.workers(), bench.driver.cluster.workers());
+}
+
+#[test]
+fn a_long_history_is_replayed_from_the_last_state_that_was_kept() {
+    let mut bench = Bench::new(&[]);
+    bench.round(&[submit(), join(), ready()]).0.unwrap();
+    // To submit with a key that is known changes nothing and is history all the same.
+    let page = vec![submit(); 100];
+    let entries = 2 * ENTRIES_TO_REPLAY + 100;
+    while bench.driver.sequence < entries {
+        bench.round(&page).0.unwrap();
+    }
+    let restored = replay(Settings::default(), &mut bench.memory).unwrap();
+    assert_eq!(restored.sequence, bench.driver.sequence);
+    assert!(restored.replayed < ENTRIES_TO_REPLAY, "{} entries were replayed", restored.replayed);
+    assert!(restored.cluster == bench.driver.cluster, "the same state, however it came back");
+
+    let mut damaged = bench.memory.clone();
+    damaged.snapshots.lock().unwrap().iter_mut().for_each(|snapshot| snapshot.state.truncate(9));
+    let replayed = replay(Settings::default(), &mut damaged).unwrap();
+    assert_eq!(replayed.replayed, bench.driver.sequence, "without a readable state, all of history");
+    assert!(replayed.cluster == bench.driver.cluster);
 }
 
 #[test]

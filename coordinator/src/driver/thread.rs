@@ -4,7 +4,7 @@ use super::handle::{Applied, Handle, Request};
 use super::patience::Patience;
 use super::replay::Restored;
 use crate::clock::Clock;
-use crate::journal::{Entry, Journal, JournalError, Sequence};
+use crate::journal::{Entry, Journal, JournalError, Sequence, Snapshot};
 use ensemble::cluster::{Cluster, Command, Effect, Millis};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,6 +15,9 @@ pub const REQUESTS_MAX: usize = 1024;
 
 /// How many requests one sync of the journal may serve: enough to make syncs cheap, few enough to answer soon.
 const ROUND_MAX: usize = 128;
+
+/// How many entries may lie behind the last state that was kept: a fraction of a second of replay.
+pub const ENTRIES_TO_REPLAY: Sequence = 10_000;
 
 /// How often time is looked at: well below a lease, so that an expired one is soon seen.
 pub const TICK_EVERY: Duration = Duration::from_millis(250);
@@ -38,6 +41,10 @@ pub struct Driver {
     pub(super) changes: watch::Sender<u64>,
     /// The newest entry in the journal.
     pub(super) sequence: Sequence,
+    /// When it was applied.
+    pub(super) last: Millis,
+    /// The entry after which the state was last kept, or should have been.
+    pub(super) kept: Sequence,
     /// When the clock was last looked at.
     pub(super) awake: Millis,
 }
@@ -112,10 +119,10 @@ impl Driver {
         actor: Box<dyn Act>,
         changes: watch::Sender<u64>,
     ) -> Self {
-        let Restored { cluster, sequence, last, .. } = restored;
+        let Restored { cluster, sequence, last, kept, .. } = restored;
         let clock = Clock::not_before(last);
         let awake = clock.now();
-        Self { cluster, clock, journal, patience, actor, changes, sequence, awake }
+        Self { cluster, clock, journal, patience, actor, changes, sequence, last, kept, awake }
     }
 
     fn run(mut self, mut requests: mpsc::Receiver<Request>) -> Result<(), JournalError> {
@@ -150,7 +157,22 @@ impl Driver {
         if !round.entries.is_empty() {
             self.changes.send_modify(|count| *count += 1);
         }
+        self.keep_state();
         Ok(round.stop)
+    }
+
+    /// Keeps the state now and then, so that a start need not replay all of history. Without it nothing is lost: a failure
+    /// waits for the next time.
+    fn keep_state(&mut self) {
+        if self.sequence - self.kept < ENTRIES_TO_REPLAY {
+            return;
+        }
+        self.kept = self.sequence;
+        let state = serde_json::to_string(&self.cluster.snapshot()).expect("the state is maps with string keys");
+        let snapshot = Snapshot { sequence: self.sequence, at: self.last, state };
+        if let Err(error) = self.journal.keep_snapshot(&snapshot) {
+            tracing::warn!(%error, "the state could not be kept; the next start replays more of the journal");
+        }
     }
 
     fn record(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
@@ -158,6 +180,7 @@ impl Driver {
             let first = self.sequence + 1;
             self.patience.insist(|| self.journal.append(first, entries))?;
             self.sequence += entries.len() as Sequence;
+            self.last = entries.last().map_or(self.last, |entry| entry.at);
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 
 mod backups;
 mod entries;
+mod leaders;
 mod places;
 mod server;
 mod suite;
