@@ -25,7 +25,7 @@ pub type Sequence = u64;
 
 /// The rules by which the cluster decides, raised when the same commands lead to another state than before. Entries that
 /// were written under older rules are replayed with patience: see [`crate::driver::replay`].
-pub const RULES: u32 = 2;
+pub const RULES: u32 = 3;
 
 /// How many entries are read at once: enough to make the way to a database cheap, few enough to hold in memory.
 pub const PAGE: usize = 1_000;

@@ -30,7 +30,7 @@ pub enum Command {
     Resume { sessions_ended: bool },
     /// A worker is alive.
     Heartbeat { worker: WorkerId },
-    /// A worker's slot asks for a task. If it has one, it knows nothing of that any more.
+    /// A worker's slot asks for a task. If it was granted one meanwhile, that is the answer.
     Ready { worker: WorkerId, slot: u32 },
     /// A run's resumable state has reached the store.
     /// Where it stands exactly at one of the run's branch points, `branch` is that point's place in

@@ -12,7 +12,7 @@ use crate::id::TaskId;
 /// How a task came back without a word on how it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TakenBack {
-    /// Its worker is gone, or knows nothing of it any more.
+    /// Its worker is gone, or has come back without it.
     Lost,
     /// Its worker gave it back.
     HandedBack,

@@ -135,7 +135,7 @@ impl Cluster {
             Command::Leave { worker, reason } => self.handle_leave(now, &worker, reason),
             Command::Resume { sessions_ended } => Ok(self.handle_resume(now, sessions_ended)),
             Command::Heartbeat { worker } => self.handle_heartbeat(now, &worker),
-            Command::Ready { worker, slot } => self.handle_ready(now, &worker, slot),
+            Command::Ready { worker, slot } => self.handle_ready(&worker, slot),
             Command::CommitCheckpoint { lease, run, step, artifact, branch } => {
                 self.handle_commit_checkpoint(now, &lease, run, step, artifact, branch)
             }

@@ -80,21 +80,15 @@ impl Cluster {
         Ok(Vec::new())
     }
 
-    /// Lets a slot wait for a task. A slot that asks while it holds a lease knows nothing of the task any more.
-    pub(super) fn handle_ready(&mut self, now: Millis, worker: &WorkerId, slot: u32) -> Result<Vec<Effect>, Rejection> {
+    /// Lets a slot wait for a task. A slot that has one asked before it heard of it, and will: what a session says arrives
+    /// in order. To take the task back instead would have the slot ask anew, and so on without an end.
+    pub(super) fn handle_ready(&mut self, worker: &WorkerId, slot: u32) -> Result<Vec<Effect>, Rejection> {
         self.workers.in_session(worker)?;
         let unknown = || Rejection::Unexpected(format!("worker `{worker}` has no slot {slot}"));
-        let mut effects = Vec::new();
-        match self.workers.slot(worker, slot).ok_or_else(unknown)? {
-            SlotState::Waiting { .. } | SlotState::Barred => return Ok(effects),
-            SlotState::Idle => {}
-            SlotState::Busy { task } | SlotState::Yielding { task } => {
-                effects.push(Effect::Revoke { worker: worker.clone(), lease: self.newest_grant(task) });
-                self.take_back(now, &[task], TakenBack::Lost, &mut effects);
-            }
+        if matches!(self.workers.slot(worker, slot).ok_or_else(unknown)?, SlotState::Idle) {
+            self.wait(worker, slot);
         }
-        self.wait(worker, slot);
-        Ok(effects)
+        Ok(Vec::new())
     }
 
     /// Lets a slot stand in line, or beside it if its worker is given no tasks.
