@@ -6,7 +6,7 @@ use ensemble::cluster::Cluster;
 use ensemble::id::{Digest, JobId};
 use ensemble::job::Job;
 use ensemble::report::Report;
-use ensemble::view::Phase;
+use ensemble::view::{Phase, TaskState};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Result {
     pub phase: Phase,
+    /// Whether some of it failed for good.
+    pub incomplete: bool,
     /// By name; none while a model is not there.
     pub members: BTreeMap<String, Option<Digest>>,
     pub averages: BTreeMap<String, Option<Digest>>,
@@ -27,6 +29,7 @@ impl Result {
         let averages = cluster.averages(job).expect(known).into_iter().map(|average| (average.name, average.digest));
         Self {
             phase: cluster.job(job).expect(known).phase,
+            incomplete: cluster.tasks(job).expect(known).iter().any(|task| task.state == TaskState::Failed),
             members: members.collect(),
             averages: averages.collect(),
             report: cluster.report(job).expect(known).cloned(),

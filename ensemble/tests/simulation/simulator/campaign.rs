@@ -120,14 +120,17 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { histories, events, virtual_ms, workers, done, failed, cancelled, faults } = &self.tally;
+        let Tally { histories, events, virtual_ms, workers, done, failed, cancelled, collected, faults } = &self.tally;
         let days = *virtual_ms as f64 / 86_400_000.0;
         writeln!(
             f,
             "{histories} histories, {workers} workers, {events} events, {days:.1} days in {:.1} s",
             self.seconds
         )?;
-        writeln!(f, "jobs: {done} done as if undisturbed, {failed} failed, {cancelled} cancelled")?;
+        writeln!(
+            f,
+            "jobs: {done} done as if undisturbed, {failed} failed, {cancelled} cancelled; {collected} artifacts collected"
+        )?;
         writeln!(f, "faults: {}", faults.total())?;
         for fault in Fault::ALL {
             writeln!(f, "  {:>9}  {fault:?}", faults.of(fault))?;

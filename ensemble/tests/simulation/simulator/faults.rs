@@ -53,12 +53,14 @@ pub enum Fault {
     DeviceFailure,
     /// A disk or a network of the worker fails.
     InfrastructureFailure,
+    /// An artifact's bytes in the store are not what its name says any more.
+    DamagedArtifact,
     /// The job asks for what cannot work, or its data is damaged.
     UserFailure,
 }
 
 impl Fault {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::WorkerCrash,
         Self::WorkerStop,
         Self::WorkerPause,
@@ -83,6 +85,7 @@ impl Fault {
         Self::OutOfMemory,
         Self::DeviceFailure,
         Self::InfrastructureFailure,
+        Self::DamagedArtifact,
         Self::UserFailure,
     ];
 }

@@ -17,12 +17,35 @@ pub struct Entry {
 #[derive(Clone, Debug, Default)]
 pub struct Journal {
     bytes: Vec<u8>,
+    entries: usize,
+    snapshot: Option<Snapshot>,
+}
+
+/// The state after so many entries, as JSON.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub entries: usize,
+    pub state: String,
 }
 
 impl Journal {
     /// Appends entries, synced.
     pub fn append(&mut self, entries: &[Entry]) {
         self.bytes.extend(encode(entries));
+        self.entries += entries.len();
+    }
+
+    /// How many entries a replay would have to apply.
+    pub fn tail(&self) -> usize {
+        self.entries - self.snapshot.as_ref().map_or(0, |snapshot| snapshot.entries)
+    }
+
+    pub fn keep_snapshot(&mut self, state: String) {
+        self.snapshot = Some(Snapshot { entries: self.entries, state });
+    }
+
+    pub fn snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.as_ref()
     }
 
     /// Appends entries as far as a crash lets it. Says what was on the disk afterwards.
@@ -49,6 +72,7 @@ impl Journal {
             entries.push(serde_json::from_slice(body).expect("what has the right checksum was written as an entry"));
             rest = left;
         }
+        self.entries = entries.len();
         assert!(rest.is_empty(), "invariant_the_journal_is_read_to_its_end: {} bytes are left", rest.len());
         entries
     }

@@ -11,8 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Ledger {
     /// Whether requests may still be lost.
     pub faults_go_on: bool,
-    /// Something was applied since the cluster was last looked through.
+    /// How many workers there are.
+    pub size: usize,
+    /// How often the cluster has changed, and whether it has since the world last looked.
+    pub changes: u64,
     pub changed: bool,
+    /// Whether an artifact was ever said to be damaged: then what was done is done again.
+    pub damaged: bool,
     /// Grants that were told to workers since the world was last looked through.
     pub new_grants: Vec<Told>,
     /// What users were promised: the job of each key, and which jobs are cancelled.
@@ -37,6 +42,8 @@ pub struct Epoch {
     pub ended: BTreeSet<JobId>,
     /// Slots that asked for a task and have none.
     pub waiting: BTreeSet<(WorkerId, u32)>,
+    /// Leases that their workers were asked for, in the sessions that they have now.
+    pub asked_for: BTreeSet<(TaskId, u32)>,
     /// Reports that were taken.
     taken: BTreeSet<(u64, u64)>,
 }
@@ -49,8 +56,8 @@ pub struct Told {
 }
 
 impl Ledger {
-    pub fn new() -> Self {
-        Self { faults_go_on: true, ..Self::default() }
+    pub fn new(workers: usize) -> Self {
+        Self { faults_go_on: true, size: workers, ..Self::default() }
     }
 
     pub fn epoch(&mut self) -> &mut Epoch {
@@ -108,14 +115,19 @@ impl Ledger {
             Ok(effects) => effects,
             Err(rejection) => return invariant_nobody_talks_nonsense(command, rejection),
         };
-        self.changed |= !matches!(command, Command::Heartbeat { .. });
+        if !matches!(command, Command::Heartbeat { .. }) {
+            self.changed = true;
+            self.changes += 1;
+        }
+        self.damaged |= matches!(command, Command::ReportDamaged { .. });
         if let Some(lease) = claimed(command) {
             self.invariant_only_the_newest_attempt_counts(command, lease);
             self.invariant_an_attempt_is_one_process(lease, reply);
         }
         if let &Reply::Report { process, number, .. } = reply {
             let again = !self.now.taken.insert((process, number));
-            assert!(!again || effects.is_empty(), "invariant_a_repeated_report_does_nothing: {command:?}: {effects:?}");
+            let nothing = effects.is_empty() || matches!(command, Command::ReportDamaged { .. });
+            assert!(!again || nothing, "invariant_a_repeated_report_does_nothing: {command:?}: {effects:?}");
         }
         self.count_waiting(command);
         effects.iter().for_each(|effect| self.followed(effect));
@@ -141,9 +153,13 @@ impl Ledger {
     fn count_waiting(&mut self, command: &Command) {
         match command {
             Command::Ready { worker, slot } => drop(self.now.waiting.insert((worker.clone(), *slot))),
-            Command::Join { worker, .. } | Command::Leave { worker, .. } => {
+            Command::Join { worker, slots } => {
                 self.now.waiting.retain(|(waiting, _)| waiting != worker);
+                for lease in slots.iter().filter_map(|slot| slot.holds.as_ref()) {
+                    self.now.asked_for.remove(&(lease.task.clone(), lease.attempt));
+                }
             }
+            Command::Leave { worker, .. } => self.now.waiting.retain(|(waiting, _)| waiting != worker),
             Command::Resume { sessions_ended: true } => self.now.waiting.clear(),
             _ => {}
         }
@@ -153,10 +169,14 @@ impl Ledger {
         match effect {
             Effect::Grant { worker, slot, lease, .. } => {
                 let ended = lease.task.job().is_none_or(|job| self.now.ended.contains(&job));
-                assert!(!ended, "invariant_nothing_is_granted_after_the_end: {lease:?}");
+                assert!(!ended || self.damaged, "invariant_nothing_is_granted_after_the_end: {lease:?}");
                 let before = self.now.attempts.insert(lease.task.clone(), lease.attempt).unwrap_or(0);
                 assert!(before < lease.attempt, "invariant_attempts_grow: {lease:?} after {before}");
                 self.now.waiting.remove(&(worker.clone(), *slot));
+            }
+            Effect::Yield { lease, .. } => {
+                let first = self.now.asked_for.insert((lease.task.clone(), lease.attempt));
+                assert!(first, "invariant_a_lease_is_asked_for_once_a_session: {lease:?}");
             }
             Effect::JobEnded { job } => {
                 let first = self.now.ended.insert(job.clone());

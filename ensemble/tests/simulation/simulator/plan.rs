@@ -13,7 +13,13 @@ pub enum Action {
     Submit {
         kind: usize,
         seed: u64,
+        priority: u8,
+        namespace: u64,
         key: u64,
+    },
+    SetShare {
+        namespace: u64,
+        weight: u32,
     },
     /// Cancels one of the jobs that users know of.
     Cancel {
@@ -40,6 +46,7 @@ pub enum Action {
         worker: usize,
         for_ms: Time,
     },
+    /// SIGKILL, and a new process some time later.
     CrashCoordinator {
         down_ms: Time,
         set_back_ms: u64,
@@ -70,11 +77,17 @@ pub enum Action {
     FillDisk {
         for_ms: Time,
     },
+    /// One of the tasks at work fails.
     FailTask {
-        worker: usize,
-        slot: usize,
+        pick: u64,
         class: FailureClass,
     },
+    /// One of the artifacts that jobs refer to is damaged.
+    Damage {
+        pick: u64,
+    },
+    /// Garbage is collected.
+    Collect,
 }
 
 /// What the world is made of, and what will happen to it.
@@ -121,8 +134,12 @@ impl Plan {
         let calm_at = random.within(60_000, 240_000);
         let mut actions = submissions(random.within(1, jobs_max), calm_at, random);
         actions.extend(faults(&workers, calm_at, random));
+        if random.one_in(4) {
+            let encore = encore(&actions, calm_at, random);
+            actions.extend(encore);
+        }
         actions.sort_by_key(|(at, _)| *at);
-        Self { seed, defect: None, workers, actions, calm_at, end_by: calm_at + 3_600_000 }
+        Self { seed, defect: None, workers, actions, calm_at, end_by: calm_at + 7_200_000 }
     }
 
     /// Thousands of workers: what matters here is how much happens at once.
@@ -130,7 +147,7 @@ impl Plan {
         let workers: Vec<_> = (0..random.within(1_000, 2_000)).map(|_| WorkerPlan::drawn(random)).collect();
         let calm_at = 60_000;
         let mut actions: Vec<_> =
-            (0..4).map(|key| (random.below(5_000), Action::Submit { kind: jobs::COUNT, seed: key, key })).collect();
+            (0..4).map(|key| (random.below(5_000), submit(jobs::COUNT, key, key, random))).collect();
         actions.extend(faults(&workers, calm_at, random));
         actions.extend((0..workers.len() / 20).map(|_| {
             let worker = random.below(workers.len() as u64) as usize;
@@ -155,12 +172,35 @@ impl WorkerPlan {
 }
 
 fn submissions(count: u64, calm_at: Time, random: &mut Random) -> Vec<(Time, Action)> {
-    let submit = |_| {
+    let one = |_| {
         let (kind, seed) = (random.below(jobs::COUNT as u64) as usize, random.below(3));
         // Keys come twice now and then: with the same job, or with another.
-        (random.below(calm_at / 2), Action::Submit { kind, seed, key: random.below(count * 2) })
+        let key = random.below(count * 2);
+        (random.below(calm_at / 2), submit(kind, seed, key, random))
     };
-    (0..count).map(submit).collect()
+    (0..count).map(one).collect()
+}
+
+fn submit(kind: usize, seed: u64, key: u64, random: &mut Random) -> Action {
+    let priority = if random.one_in(3) { *random.pick(&[20, 80, 99]) } else { 50 };
+    Action::Submit { kind, seed, priority, namespace: random.below(2), key }
+}
+
+/// Long after all is done, garbage is collected, artifacts of finished jobs are damaged, and jobs like the first are
+/// submitted, which find some of what they make in the store.
+fn encore(actions: &[(Time, Action)], calm_at: Time, random: &mut Random) -> Vec<(Time, Action)> {
+    let begin = calm_at + 2_000_000;
+    let again = |(_, action): &(Time, Action)| match action {
+        &Action::Submit { kind, seed, priority, namespace, key } => {
+            Some(Action::Submit { kind, seed, priority, namespace, key: key + 1_000 })
+        }
+        _ => None,
+    };
+    let mut encore = vec![(begin, Action::Collect), (begin + 90_000, Action::Collect)];
+    let submissions: Vec<_> = actions.iter().filter_map(again).take(2).collect();
+    encore.extend(submissions.into_iter().map(|action| (begin + random.below(60_000), action)));
+    encore.extend((0..3).map(|_| (begin + random.below(100_000), Action::Damage { pick: random.next() })));
+    encore
 }
 
 /// What goes wrong. Each history has its own taste for the kinds of fault, so that some have many of one kind.
@@ -179,14 +219,14 @@ fn faults(workers: &[WorkerPlan], calm_at: Time, random: &mut Random) -> Vec<(Ti
         });
         let worker = random.below(workers.len() as u64) as usize;
         let kind = kind.expect("the point lies within the whole");
-        drawn.push((at, fault(kind, worker, workers[worker].slots, random)));
+        drawn.push((at, fault(kind, worker, random)));
     }
     drawn
 }
 
-const KINDS: usize = 14;
+const KINDS: usize = 17;
 
-fn fault(kind: usize, worker: usize, slots: usize, random: &mut Random) -> Action {
+fn fault(kind: usize, worker: usize, random: &mut Random) -> Action {
     // Now and then much longer than a lease, mostly shorter.
     let while_ms = |random: &mut Random| match random.below(4) {
         0 => random.within(LEASE_MS, LEASE_MS * 4),
@@ -211,10 +251,13 @@ fn fault(kind: usize, worker: usize, slots: usize, random: &mut Random) -> Actio
         8 => Action::SlowLink { worker, by_ms: random.within(100, 9_000), for_ms: while_ms(random) },
         9 => Action::RepeatReports { worker, for_ms: 30_000 },
         10 => Action::FillDisk { for_ms: while_ms(random) },
-        11 => Action::FailTask { worker, slot: random.below(slots as u64) as usize, class: class(random) },
+        11 | 14 => Action::FailTask { pick: random.next(), class: class(random) },
         12 if random.one_in(3) => Action::Cancel { pick: random.next() },
         12 => Action::Reinstate { worker },
-        _ => Action::Drain { worker },
+        13 => Action::Drain { worker },
+        15 => Action::Damage { pick: random.next() },
+        _ if random.one_in(2) => Action::Collect,
+        _ => Action::SetShare { namespace: random.below(2), weight: random.within(1, 4) as u32 },
     }
 }
 
@@ -227,7 +270,7 @@ fn class(random: &mut Random) -> FailureClass {
         FailureClass::EngineLost,
         FailureClass::Device,
     ];
-    match random.below(30) {
+    match random.below(20) {
         0 => FailureClass::User,
         1 => FailureClass::Data,
         _ => *random.pick(&classes),

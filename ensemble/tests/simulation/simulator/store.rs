@@ -1,9 +1,10 @@
 //! The artifact store: immutable bytes under their digest.
 
+use super::agenda::Time;
 use super::random::mix;
 use ensemble::id::Digest;
 use ensemble::run::Artifact;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What an artifact's bytes say. Two artifacts with the same content have the same digest, as with real bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,19 +17,46 @@ pub enum Content {
     Predictions { state: u64 },
 }
 
+/// An artifact in the store.
+#[derive(Clone, Copy, Debug)]
+pub struct Object {
+    pub content: Content,
+    /// Whether the bytes are still what the digest says.
+    pub whole: bool,
+    pub stored: Time,
+}
+
 /// All artifacts.
 #[derive(Clone, Debug, Default)]
-pub struct Store(BTreeMap<Digest, Content>);
+pub struct Store(BTreeMap<Digest, Object>);
 
 impl Store {
-    pub fn put(&mut self, content: Content) -> Artifact {
+    /// Stores bytes. Where they are already and damaged, they are whole again.
+    pub fn put(&mut self, now: Time, content: Content) -> Artifact {
         let artifact = content.artifact();
-        self.0.insert(artifact.digest.clone(), content);
+        self.0.insert(artifact.digest.clone(), Object { content, whole: true, stored: now });
         artifact
     }
 
+    pub fn get(&self, digest: &Digest) -> Option<&Object> {
+        self.0.get(digest)
+    }
+
+    /// The bytes, if they are there and are what the digest says.
     pub fn read(&self, digest: &Digest) -> Option<Content> {
-        self.0.get(digest).copied()
+        self.get(digest).filter(|object| object.whole).map(|object| object.content)
+    }
+
+    /// Damages an artifact. Says whether it was there and whole.
+    pub fn damage(&mut self, digest: &Digest) -> bool {
+        self.0.get_mut(digest).is_some_and(|object| std::mem::replace(&mut object.whole, false))
+    }
+
+    /// Removes what nobody refers to and was stored before `floor`. Gives how much that was.
+    pub fn collect(&mut self, references: &BTreeSet<Digest>, floor: Time) -> usize {
+        let before = self.0.len();
+        self.0.retain(|digest, object| references.contains(digest) || object.stored >= floor);
+        before - self.0.len()
     }
 }
 

@@ -252,7 +252,7 @@ pub fn chore(effect: &Effect, store: &Store) -> (Option<Content>, Command) {
 
 /// What stands for a run: all that it depends on.
 fn key(job: &Job, run: &Run) -> u64 {
-    mix(hash(&job.to_json()), hash(&run.to_json()))
+    mix(hash(&format!("{:?}", job.data)), hash(&run.to_json()))
 }
 
 fn has_batch_norm(job: &Job) -> bool {

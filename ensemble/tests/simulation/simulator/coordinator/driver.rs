@@ -5,11 +5,12 @@ use super::super::defect::Defect;
 use super::super::env::Env;
 use super::super::faults::Fault;
 use super::super::history;
-use super::super::journal::Entry;
+use super::super::invariants;
+use super::super::journal::{Entry, Snapshot};
 use super::super::random::Random;
 use super::super::users::{self, Answer};
 use super::{Coordinator, Wake};
-use ensemble::cluster::{Cluster, Command, Effect, Millis, Rejection, Settings};
+use ensemble::cluster::{Cluster, Command, Effect, LeaseKey, Millis, Rejection, Settings};
 
 /// How many requests one sync of the journal may serve.
 const ROUND_MAX: usize = 128;
@@ -17,6 +18,10 @@ const ROUND_MAX: usize = 128;
 const REQUESTS_MAX: usize = 1024;
 /// How long a sync takes, in milliseconds.
 const SYNC: (Time, Time) = (0, 8);
+/// How many entries are left to a replay, in a small world.
+const SNAPSHOT_AFTER: usize = 40;
+/// In worlds of more workers than this, a whole replay takes too long to be compared every time.
+const SMALL: usize = 100;
 /// How soon a write that failed is tried again.
 const WRITE_AGAIN: Time = 500;
 
@@ -25,6 +30,8 @@ const WRITE_AGAIN: Time = 500;
 pub enum Request {
     /// To apply a command, for whoever waits for what comes of it.
     Apply { command: Box<Command>, reply: Reply },
+    /// To say, when its turn comes, that a lease does not count.
+    Refuse { lease: LeaseKey, reply: Reply },
     /// To apply what is due.
     Tick,
 }
@@ -116,6 +123,7 @@ impl Coordinator {
                 let applied = self.apply(env, *command, &reply, now, round);
                 round.answers.push((reply, applied));
             }
+            Request::Refuse { lease, reply } => round.answers.push((reply, Err(Rejection::StaleLease(lease)))),
             Request::Tick => {
                 for command in self.cluster.due(now) {
                     let applied = self.apply(env, command, &Reply::None, now, round);
@@ -132,6 +140,9 @@ impl Coordinator {
             env.note(|| history::decided(&command, &applied));
         }
         env.ledger.applied(&command, reply, &applied);
+        if let (Ok(effects), false) = (&applied, heartbeat) {
+            invariants::look(&self.cluster, env, &command, effects, now);
+        }
         match &applied {
             Ok(effects) => round.effects.extend(effects.iter().cloned()),
             Err(Rejection::StaleLease(_)) => env.faults.strike(Fault::LateResult),
@@ -154,6 +165,10 @@ impl Coordinator {
             return self.set_in(env, WRITE_AGAIN, Wake::Written);
         }
         env.disk.journal.append(&round.entries);
+        if env.disk.journal.tail() > SNAPSHOT_AFTER + env.ledger.size {
+            let state = serde_json::to_string(&self.cluster.snapshot());
+            env.disk.journal.keep_snapshot(state.expect("the state is maps with string keys, numbers and strings"));
+        }
         let took = env.now - round.begun;
         self.tell(env, &mut round);
         self.was_away(env, took);
@@ -232,15 +247,29 @@ impl Coordinator {
     }
 }
 
-/// The state that the disk holds, and the newest time in it.
+/// The state that the disk holds, and the newest time in it. The newest snapshot and what came after it give the same as
+/// everything from the beginning.
 pub fn replay(env: &mut Env, settings: Settings) -> (Cluster, Millis) {
-    let mut cluster = Cluster::new(settings);
-    let mut last = 0;
-    for Entry { at, command } in env.disk.journal.open() {
+    let entries = env.disk.journal.open();
+    let last = entries.last().map_or(0, |entry| entry.at);
+    let Some(Snapshot { entries: taken, state }) = env.disk.journal.snapshot().cloned() else {
+        return (applied_again(Cluster::new(settings), entries), last);
+    };
+    let restored = Cluster::restore(settings, &mut serde_json::Deserializer::from_str(&state));
+    let restored = restored.unwrap_or_else(|error| panic!("invariant_a_snapshot_can_be_read: {error}"));
+    let shorter = applied_again(restored, entries[taken..].to_vec());
+    if env.ledger.size < SMALL {
+        let whole = applied_again(Cluster::new(settings), entries);
+        invariants::invariant_both_are_the_same("a snapshot with its tail, and a whole replay", &shorter, &whole);
+    }
+    (shorter, last)
+}
+
+fn applied_again(mut cluster: Cluster, entries: Vec<Entry>) -> Cluster {
+    for Entry { at, command } in entries {
         let told = history::told(&command);
         let again = cluster.apply(at, command);
         again.unwrap_or_else(|refused| panic!("invariant_what_was_accepted_is_accepted_again: {told}: {refused}"));
-        last = at;
     }
-    (cluster, last)
+    cluster
 }

@@ -4,7 +4,7 @@ mod chores;
 mod driver;
 mod sessions;
 
-pub use driver::{Reply, Request};
+pub use driver::{Reply, Request, replay};
 
 use super::agenda::{Event, Time};
 use super::env::Env;
@@ -51,7 +51,7 @@ pub struct Coordinator {
 impl Coordinator {
     /// Starts from what is on the disk.
     pub fn start(env: &mut Env, epoch: u64, settings: Settings) -> Self {
-        let (cluster, last) = driver::replay(env, settings);
+        let (cluster, last) = replay(env, settings);
         let origin = env.disk.wall_time(env.now).max(last);
         let mut coordinator = Self {
             epoch,

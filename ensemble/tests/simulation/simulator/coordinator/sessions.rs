@@ -5,7 +5,7 @@ use super::super::network::Side;
 use super::super::wire::{FromWorker, Hello, Report, ToWorker};
 use super::driver::{Reply, Request};
 use super::{Coordinator, Effect};
-use ensemble::cluster::{Command, LeaveReason, Rejection};
+use ensemble::cluster::{Command, LeaseKey, LeaveReason, Rejection};
 use ensemble::id::WorkerId;
 
 /// A worker's session: one for each name.
@@ -52,7 +52,18 @@ impl Coordinator {
     pub fn report(&mut self, env: &mut Env, connection: usize, process: u64, number: u64, report: Report) {
         let worker = env.network.worker_of(connection);
         let reply = Reply::Report { connection, worker, process, number };
+        // Only who is at a task may say that what it starts from is damaged. What else it says is judged by its lease.
+        let damage = matches!(report.command, Command::ReportDamaged { .. });
+        if damage && !self.is_at_work(worker, &report.lease) {
+            return self.push(env, Request::Refuse { lease: report.lease, reply });
+        }
         self.push(env, Request::Apply { command: Box::new(report.command), reply });
+    }
+
+    fn is_at_work(&self, worker: usize, lease: &LeaseKey) -> bool {
+        let tasks = lease.task.job().and_then(|job| self.cluster.tasks(&job).ok()).unwrap_or_default();
+        let task = tasks.into_iter().find(|task| task.id == lease.task && task.attempt == lease.attempt);
+        task.and_then(|task| task.at).is_some_and(|(at, _)| at == name(worker))
     }
 
     fn greet(&mut self, env: &mut Env, connection: usize, worker: &super::super::worker::Worker, hello: Hello) {

@@ -7,6 +7,7 @@ use super::super::wire::{FromWorker, Report};
 use super::outbox::Outbox;
 use super::{Time, Wake, Worker};
 use ensemble::cluster::{Command, Failure, FailureClass, LeaseKey, Work};
+use ensemble::id::Digest;
 use std::collections::VecDeque;
 
 /// How long moving an artifact takes, in milliseconds.
@@ -151,16 +152,16 @@ impl Worker {
 
     pub(super) fn fetched(&mut self, env: &mut Env, slot: usize, serial: u64) {
         let reachable = self.can_transfer(env);
-        let Some(task) = self.task(slot, serial) else { return };
-        if task.stopped {
-            return;
-        }
+        let Some(task) = self.task(slot, serial).filter(|task| !task.stopped) else { return };
         let inputs = inputs(&task.work);
         if !reachable && !inputs.is_empty() {
             return self.wake_at(env, env.now + TRANSFER_AGAIN, Wake::Fetched { slot, serial });
         }
-        if let Some(missing) = inputs.iter().find(|digest| env.store.read(digest).is_none()) {
+        if let Some(missing) = inputs.iter().find(|digest| env.store.get(digest).is_none()) {
             panic!("invariant_what_a_task_starts_from_is_in_the_store: {} wants {missing}", task.lease.task);
+        }
+        if let Some(damaged) = inputs.iter().find(|digest| env.store.read(digest).is_none()).cloned() {
+            return self.report_damaged(env, slot, damaged);
         }
         let mut engine = Engine::start(&task.work, &env.store);
         if env.defect == Some(Defect::StepTwice) && !inputs.is_empty() {
@@ -168,6 +169,16 @@ impl Worker {
         }
         task.engine = Some(engine);
         self.go_on(env, slot, serial);
+    }
+
+    /// Says what is damaged, and hands the task back: it goes on from something else.
+    fn report_damaged(&mut self, env: &mut Env, slot: usize, digest: Digest) {
+        let Some(task) = &mut self.running().slots[slot].task else { return };
+        task.stopped = true;
+        let lease = task.lease.clone();
+        let report = |command, last| Report { lease: lease.clone(), command, last };
+        self.report(env, slot, report(Command::ReportDamaged { digest }, false));
+        self.report(env, slot, report(Command::Yield { lease: lease.clone() }, true));
     }
 
     fn go_on(&mut self, env: &mut Env, slot: usize, serial: u64) {
@@ -218,7 +229,7 @@ impl Worker {
         }
         let Some(product) = task.products.pop_front() else { return };
         let lease = task.lease.clone();
-        let artifact = env.store.put(product.content());
+        let artifact = env.store.put(env.now, product.content());
         let report = Report { command: product.told(lease.clone(), artifact), lease, last: product.is_last() };
         self.report(env, slot, report);
         self.store_next(env, slot);
@@ -275,19 +286,19 @@ impl Worker {
         self.store_next(env, slot);
     }
 
-    /// The engine or its device fails. Says whether there was one.
-    pub fn fail(&mut self, env: &mut Env, slot: usize, class: FailureClass) -> bool {
-        let Some(task) = self.process.as_mut().and_then(|process| process.slots[slot].task.as_mut()) else {
-            return false;
-        };
-        if task.fenced || task.stopped {
-            return false;
-        }
+    /// Whether the engine of a slot is at work.
+    pub fn is_at_work(&self, slot: usize) -> bool {
+        let task = self.process.as_ref().and_then(|process| process.slots[slot].task.as_ref());
+        task.is_some_and(|task| task.engine.is_some() && !task.fenced && !task.stopped)
+    }
+
+    /// The engine or its device fails.
+    pub fn fail(&mut self, env: &mut Env, slot: usize, class: FailureClass) {
+        let Some(task) = &self.running().slots[slot].task else { return };
         let lease = task.lease.clone();
         let failure = Failure { class, message: format!("{class:?}, as planned") };
         let command = Command::Fail { lease: lease.clone(), failure };
         self.report(env, slot, Report { lease, command, last: true });
-        true
     }
 
     fn task(&mut self, slot: usize, serial: u64) -> Option<&mut Task> {
