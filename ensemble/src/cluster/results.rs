@@ -136,6 +136,14 @@ impl Cluster {
         }
         let (id, settings) = (self.task_id(key), self.settings);
         let mut followup = Followup::default();
+        let fault = matches!(failure.class, FailureClass::User | FailureClass::Data);
+        if !fault && self.job_of(key).is_trained(key.task) {
+            // All is there that it had to bring; what failed after that is nobody's loss.
+            let attempt = self.task(key).attempts;
+            self.job_of(key).finish(key.task, Success { attempt, artifact: None });
+            self.follow(now, key.job, followup, &mut effects);
+            return effects;
+        }
         match after_failure(self.task_mut(key), &id, failure, &settings) {
             Verdict::Again => self.ready_again(key, &mut followup),
             Verdict::Later(pause, trouble) => {

@@ -14,9 +14,6 @@ use std::collections::BTreeSet;
 impl Cluster {
     /// Opens a session. Of the leases that the worker had, those that it holds stay with it; the others were lost with
     /// whatever worked under them, and are taken back. What else it holds is somebody else's by now.
-    ///
-    /// What is taken back is revoked too: a grant of the old session that has not been sent yet would reach the worker in
-    /// the new one.
     pub(super) fn handle_join(
         &mut self,
         now: Millis,
@@ -28,9 +25,7 @@ impl Cluster {
         let mut effects = Vec::new();
         let kept: BTreeSet<_> = slots.iter().filter_map(|slot| self.kept(&worker, slot)?.task()).collect();
         let lost: Vec<_> = self.tasks_of(&worker).into_iter().filter(|task| !kept.contains(task)).collect();
-        let revoked = |&task: &TaskKey| Effect::Revoke { worker: worker.clone(), lease: self.newest_grant(task) };
-        effects.extend(lost.iter().map(revoked));
-        self.take_back(now, &lost, TakenBack::Lost, &mut effects);
+        self.take_away(now, &worker, &lost, TakenBack::Lost, &mut effects);
         let slots = slots.into_iter().map(|slot| self.take_up(&worker, slot, &mut effects)).collect();
         self.workers.join(now, worker.clone(), slots);
         self.enlist(&worker);
@@ -139,6 +134,21 @@ impl Cluster {
         self.workers.lose_sight(worker);
     }
 
+    /// Takes back what a worker had, and has it told: a grant of a session that is over may not have been sent yet, and
+    /// would reach the worker in the next.
+    fn take_away(
+        &mut self,
+        now: Millis,
+        worker: &WorkerId,
+        tasks: &[TaskKey],
+        taken: TakenBack,
+        effects: &mut Vec<Effect>,
+    ) {
+        let revoked = |&task: &TaskKey| Effect::Revoke { worker: worker.clone(), lease: self.newest_grant(task) };
+        effects.extend(tasks.iter().map(revoked));
+        self.take_back(now, tasks, taken, effects);
+    }
+
     /// Lets a worker go that has no session any more, or is to have none.
     fn let_go(
         &mut self,
@@ -151,7 +161,7 @@ impl Cluster {
             return Err(Rejection::UnknownWorker(worker.clone()));
         }
         self.dismiss(worker, SlotState::Idle);
-        self.take_back(now, &self.tasks_of(worker), taken, effects);
+        self.take_away(now, worker, &self.tasks_of(worker), taken, effects);
         self.workers.go(now, worker);
         Ok(())
     }

@@ -32,11 +32,13 @@ fn a_run_goes_on_from_the_checkpoint_before_a_damaged_one_and_from_scratch_witho
             checkpoint train/0@1 0 300
             damaged c0.300
             stop w1
+                revoke w1 train/0@1
             join w1 1
             ready w1 0
                 grant w1/0 train/0@2: seed-0 from c0.200
             damaged c0.200
             stop w1
+                revoke w1 train/0@2
             join w1 1
             ready w1 0
                 grant w1/0 train/0@3: seed-0

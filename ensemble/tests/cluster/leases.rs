@@ -44,6 +44,7 @@ fn a_silent_worker_loses_its_task_to_another_that_goes_on_from_the_checkpoint() 
             tick 24999
             tick 25000
                 lost w1
+                revoke w1 train/0@1
             join w2 1
             ready w2 0
                 grant w2/0 train/0@2: seed-0 from c0.100
@@ -79,6 +80,7 @@ fn a_worker_that_returns_late_is_fenced_off() {
                 grant w1/0 train/0@1: seed-0
             tick 15000
                 lost w1
+                revoke w1 train/0@1
             beat w1
                 refused: worker `w1` has no session
             ready w1 0
@@ -132,6 +134,7 @@ fn a_worker_whose_session_breaks_keeps_its_tasks_and_one_that_stops_hands_them_b
             leave w1
                 refused: worker `w1` has no session
             stop w2
+                revoke w2 train/2@1
             show tasks
                 {"id":"demo-1/train/0","state":"leased","at":["w1",0],"attempt":1,"failures":0,"losses":0}
                 {"id":"demo-1/train/1","state":"leased","at":["w1",1],"attempt":1,"failures":0,"losses":0}
@@ -253,6 +256,7 @@ fn a_pack_goes_on_from_the_newest_step_that_all_its_runs_have() {
             model train/0@3 1 final
             silent w1
                 lost w1
+                revoke w1 train/0@3
             show tasks
                 {"id":"demo-1/train/0","state":"done","at":null,"attempt":3,"failures":0,"losses":2}
                 {"id":"demo-1/evaluate/1","state":"done","at":null,"attempt":1,"failures":0,"losses":0}

@@ -108,6 +108,7 @@ fn after_its_own_absence_the_coordinator_waits_a_whole_lease_for_everybody() {
             checkpoint train/0@1 0 100
             tick 75000
                 lost w2
+                revoke w2 train/1@1
             ready w1 0
             show tasks
                 {"id":"demo-1/train/0","state":"leased","at":["w1",0],"attempt":1,"failures":0,"losses":0}
@@ -177,6 +178,8 @@ fn what_a_worker_holds_without_right_is_revoked() {
             beat w2
             tick 15000
                 lost w1
+                revoke w1 train/0@1
+                revoke w1 train/1@1
                 grant w2/0 train/0@2: seed-0
             join w1 2 0=train/0@2 1=train/1@1
                 revoke w1 train/0@2

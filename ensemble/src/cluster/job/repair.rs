@@ -9,6 +9,7 @@ use super::{Calibration, Followup, JobPhase, JobState, Model, ModelSource, Model
 use crate::expand::{ModelRef, yields};
 use crate::id::Digest;
 use crate::run::ModelKind;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl JobState {
     /// Forgets an artifact, and has done again what the job needs of it.
@@ -93,22 +94,37 @@ impl JobState {
         }
     }
 
+    /// Forgets a checkpoint wherever it stands. A run that has nothing left to start from, be it that its own last one or
+    /// the one at its branch point went as the second of both, waits for its parent to come there again.
     fn forget_checkpoints(&mut self, digest: &Digest, followup: &mut Followup) {
-        let mut gone = Vec::new();
+        let mut poorer = BTreeSet::new();
         for (&index, run) in &mut self.runs {
+            let had = run.checkpoints.len();
             run.checkpoints.retain(|checkpoint| checkpoint.artifact.digest != *digest);
+            poorer.extend((run.checkpoints.len() < had).then_some(index));
             for branch in &mut run.branches {
                 let damaged = branch.checkpoint.take_if(|checkpoint| checkpoint.artifact.digest == *digest);
-                gone.extend(damaged.map(|checkpoint| (index, checkpoint.step, branch.leaving.clone())));
+                poorer.extend(damaged.iter().flat_map(|_| &branch.leaving));
             }
         }
-        for (parent, step, leaving) in gone {
-            let bereft = |&run: &u32| !self.is_run_trained(run) && !self.has_start(run);
-            let bereft: Vec<_> = leaving.into_iter().filter(bereft).collect();
-            if self.is_repaired() && !bereft.is_empty() {
+        if self.is_repaired() {
+            for ((parent, step), bereft) in self.bereft(&poorer) {
                 self.lead_to_branch(parent, step, &bereft, followup);
             }
         }
+    }
+
+    /// Those of some runs that have nothing to start from, by the run that they leave and the step at which they do.
+    fn bereft(&self, runs: &BTreeSet<u32>) -> BTreeMap<(u32, u64), Vec<u32>> {
+        let mut bereft = BTreeMap::<_, Vec<_>>::new();
+        for &run in runs.iter().filter(|run| !self.is_run_trained(**run) && !self.has_start(**run)) {
+            if let Some((parent, start)) = self.runs[&run].origin() {
+                // Where the step is not known, the parent goes the whole way.
+                let step = self.runs[&parent].branch(start).and_then(|branch| branch.step).unwrap_or(0);
+                bereft.entry((parent, step)).or_default().push(run);
+            }
+        }
+        bereft
     }
 
     /// Has a run come once more to where others leave it, from a checkpoint that lies before.

@@ -37,6 +37,9 @@ fn is_false(value: &bool) -> bool {
 pub(in super::super) struct Branch {
     /// The checkpoint that stands there. The first one stays: runs may have started from it.
     pub checkpoint: Option<Checkpoint>,
+    /// The step at which it stands, known since the run first came there.
+    #[serde(default)]
+    pub step: Option<u64>,
     /// The runs that leave there.
     #[serde(default)]
     pub leaving: Vec<u32>,
@@ -53,7 +56,7 @@ impl Branch {
 
 impl RunState {
     pub fn new(run: Run) -> Self {
-        let branch = |_| Branch { checkpoint: None, leaving: Vec::new(), tasks: Vec::new() };
+        let branch = |_| Branch { checkpoint: None, step: None, leaving: Vec::new(), tasks: Vec::new() };
         let branches = run.branch_points.iter().map(branch).collect();
         Self { run, task: 0, checkpoints: VecDeque::new(), branches }
     }
@@ -71,10 +74,14 @@ impl RunState {
         &mut self.branches[place.expect("expansion gives the parent a branch point for every branch")]
     }
 
+    pub fn branch(&self, start: f64) -> Option<&Branch> {
+        let place = self.run.branch_points.iter().position(|&point| point == start)?;
+        self.branches.get(place)
+    }
+
     /// The checkpoint at which runs that leave at `start` begin.
     pub fn branch_checkpoint(&self, start: f64) -> Option<&Checkpoint> {
-        let place = self.run.branch_points.iter().position(|&point| point == start)?;
-        self.branches[place].start()
+        self.branch(start)?.start()
     }
 
     /// The checkpoints that the run can go on from, the newest first.

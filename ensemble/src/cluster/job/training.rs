@@ -28,6 +28,7 @@ impl JobState {
             let branch = state.branches.get_mut(branch as usize).ok_or_else(unknown)?;
             if branch.start().is_none() && !left {
                 branch.checkpoint = Some(checkpoint.clone());
+                branch.step = Some(checkpoint.step);
             }
             followup.ready.append(&mut branch.tasks);
         }

@@ -19,8 +19,8 @@ pub enum Event {
     Mend,
     /// The oldest message on a connection reaches its end.
     Arrival { connection: usize, at: Side },
-    /// A report that reached the coordinator reaches it once more.
-    Again { connection: usize, process: u64, number: u64, report: Box<Report> },
+    /// A report that reached a process of the coordinator reaches it once more.
+    Again { epoch: u64, connection: usize, process: u64, number: u64, report: Box<Report> },
     /// One end of a connection notices that it is broken.
     Break { connection: usize, at: Side },
     /// A worker's process set itself a timer.

@@ -61,6 +61,7 @@ impl Engine {
             Work::Train { job, runs } => {
                 let of = |one: &ensemble::cluster::TrainRun| Trainee::new(job, &one.run, one.resume.as_ref().map(read));
                 let runs: Vec<_> = runs.iter().map(of).collect();
+                assert!(!runs.is_empty(), "invariant_a_task_has_something_to_do");
                 let together = runs.iter().all(|run| run.step == runs[0].step);
                 assert!(together, "invariant_a_pack_trains_in_step: {runs:?}");
                 Self::Train { made_at: runs[0].step, runs, batch_norm: has_batch_norm(job) }

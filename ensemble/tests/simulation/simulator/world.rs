@@ -185,8 +185,8 @@ impl World {
             Event::StartWorker { worker } => self.workers[worker].start(&mut self.env),
             Event::Arrival { connection, at } => self.arrive(connection, at),
             Event::Break { connection, at } => self.break_off(connection, at),
-            Event::Again { connection, process, number, report } => {
-                if let Some(coordinator) = &mut self.coordinator {
+            Event::Again { epoch, connection, process, number, report } => {
+                if let Some(coordinator) = self.coordinator.as_mut().filter(|running| running.epoch == epoch) {
                     coordinator.report(&mut self.env, connection, process, number, *report);
                 }
             }
@@ -241,8 +241,8 @@ impl World {
                     && let Some(late) = self.env.network.repeats(self.env.now, worker, &mut self.env.faults)
                     && let Some(process) = coordinator.process_at(worker, connection)
                 {
-                    let (number, report) = (*number, report.clone());
-                    self.env.set_in(late, Event::Again { connection, process, number, report });
+                    let (epoch, number, report) = (coordinator.epoch, *number, report.clone());
+                    self.env.set_in(late, Event::Again { epoch, connection, process, number, report });
                 }
                 coordinator.hear(&mut self.env, connection, &self.workers[worker], message);
             }
