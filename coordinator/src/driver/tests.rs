@@ -219,7 +219,9 @@ fn heartbeats_are_not_journalled_and_what_silence_brings_is() {
         bench.tick();
     });
     assert!(matches!(bench.last_entry(), Command::Leave { .. }), "a driver that runs hears silence");
-    assert_eq!(bench.trace(), ["journal 4 +1", "Lost { worker: WorkerId(\"w\") }"]);
+    let [journalled, lost, revoked] = bench.trace().try_into().unwrap();
+    assert_eq!((journalled.as_str(), lost.as_str()), ("journal 4 +1", "Lost { worker: WorkerId(\"w\") }"));
+    assert!(revoked.starts_with("Revoke"), "{revoked}");
 }
 
 #[test]
