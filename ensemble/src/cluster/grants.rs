@@ -42,10 +42,16 @@ impl Cluster {
     /// Grants ready tasks to waiting slots until one or the other has run out, and asks back what stands in the way of
     /// more urgent ones. Every command ends with this, so that nothing is granted before all that it takes back is back.
     pub(super) fn assign(&mut self, effects: &mut Vec<Effect>) {
-        while let Some((key, slot)) = self.queue.next_match() {
+        while let Some((key, slot)) = self.next_match() {
             effects.push(self.grant(key, slot));
         }
         self.preempt(effects);
+    }
+
+    /// A task goes back to a worker on which it has failed only if no other one waits.
+    fn next_match(&mut self) -> Option<(TaskKey, SlotKey)> {
+        let jobs = &self.jobs;
+        self.queue.next_match(|key, worker| jobs[key.job as usize].tasks[key.task as usize].failed_on.contains(worker))
     }
 
     fn grant(&mut self, key: TaskKey, slot: SlotKey) -> Effect {

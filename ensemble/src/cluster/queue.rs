@@ -69,15 +69,17 @@ impl Queue {
         self.waiting.remove(&ticket);
     }
 
-    /// The next task and the slot that it goes to, if there are both.
-    pub fn next_match(&mut self) -> Option<(TaskKey, SlotKey)> {
+    /// The next task and the slot that it goes to, if there are both: one that it does not shun, if there is one.
+    pub fn next_match(&mut self, shuns: impl Fn(TaskKey, &WorkerId) -> bool) -> Option<(TaskKey, SlotKey)> {
         if self.waiting.is_empty() || self.ready.is_empty() {
             return None;
         }
         let (lane, place) = self.ready.pop()?;
         let turn = self.shares.serve(&lane.namespace);
         self.ready.reorder(&lane.namespace, turn);
-        self.waiting.pop_first().map(|(_, slot)| (place.key, slot))
+        let welcome = self.waiting.iter().find(|(_, slot)| !shuns(place.key, &slot.worker));
+        let ticket = welcome.or_else(|| self.waiting.iter().next()).map(|(&ticket, _)| ticket)?;
+        self.waiting.remove(&ticket).map(|slot| (place.key, slot))
     }
 
     /// Notes that a slot is no more at a task of a namespace.

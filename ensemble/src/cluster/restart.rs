@@ -3,10 +3,12 @@
 //!
 //! | what went wrong | whose doing | budget |
 //! |---|---|---|
-//! | user, data | the job's: it would go wrong again | none |
+//! | user | the job's: it would go wrong again | none |
+//! | data | the job's, or a worker's that cannot see them | until [`Settings::workers_max`] workers, or all there are, agree |
 //! | out of memory | the job's, or a neighbor's on the same device | [`Settings::memory_restarts_max`] |
 //! | engine lost | the engine's, or the machine's | [`Settings::restarts_max`] |
 //! | device, infrastructure, worker lost | the machines' | [`Settings::losses_max`] |
+//! | device, on [`Settings::workers_max`] workers | the job's after all | none |
 //!
 //! Each has a counter of its own for each task, so that a bad night of the machines does not use up what is meant for the
 //! job's own faults. Counters are never set back: what fails once a day fails.
@@ -27,13 +29,30 @@ pub(super) enum Verdict {
     Hopeless(String),
 }
 
-/// Counts a failure and judges it.
-pub(super) fn after_failure(task: &mut Task, id: &TaskId, failure: &Failure, settings: &Settings) -> Verdict {
+/// Counts a failure and judges it. `elsewhere`: whether there is a worker on which the task has not failed yet.
+pub(super) fn after_failure(
+    task: &mut Task,
+    id: &TaskId,
+    failure: &Failure,
+    elsewhere: bool,
+    settings: &Settings,
+) -> Verdict {
     let Failure { class, message } = failure;
     let message = clipped(message);
+    let workers = task.failed_on.len();
+    let agreed = workers >= settings.workers_max as usize;
     let Some((count, budget)) = count(&mut task.faults, *class, settings) else {
         return Verdict::Hopeless(format!("`{id}` failed ({class}; never tried again): {message}"));
     };
+    match class {
+        FailureClass::Data if agreed || !elsewhere => {
+            return Verdict::Hopeless(format!("`{id}` failed ({class}, on {}): {message}", counted(workers)));
+        }
+        FailureClass::Device if agreed => {
+            return Verdict::Hopeless(format!("`{id}` failed for good ({class}, on {}): {message}", counted(workers)));
+        }
+        _ => {}
+    }
     if count > budget {
         return Verdict::Hopeless(format!(
             "`{id}` failed for good ({class}, {count} times; it is tried again {budget} times): {message}"
@@ -59,13 +78,18 @@ pub(super) fn after_loss(task: &mut Task, id: &TaskId, settings: &Settings) -> V
 /// How often a task has met what went wrong now, and how often it may. None for what it may never meet.
 fn count(faults: &mut Faults, class: FailureClass, settings: &Settings) -> Option<(u32, u32)> {
     let (count, budget) = match class {
-        FailureClass::User | FailureClass::Data => return None,
+        FailureClass::User => return None,
+        FailureClass::Data => (&mut faults.data, settings.losses_max),
         FailureClass::OutOfMemory => (&mut faults.memory, settings.memory_restarts_max),
         FailureClass::EngineLost => (&mut faults.engine, settings.restarts_max),
         FailureClass::Device | FailureClass::Infrastructure => (&mut faults.infrastructure, settings.losses_max),
     };
     *count += 1;
     Some((*count, budget))
+}
+
+fn counted(workers: usize) -> String {
+    if workers == 1 { "the only worker".to_owned() } else { format!("{workers} workers") }
 }
 
 /// `pause_ms` doubled with every failure, and up to half as much on top, so that tasks that failed together are not tried

@@ -132,9 +132,12 @@ impl Cluster {
         let lease = self.end_lease(key);
         let mut effects = Vec::new();
         if failure.class == FailureClass::Device {
-            self.note_device_fault(&lease.worker, &mut effects);
+            self.note_device_fault(&lease, &mut effects);
         }
-        let (id, settings) = (self.task_id(key), self.settings);
+        if matches!(failure.class, FailureClass::Device | FailureClass::Data) {
+            self.task_mut(key).failed_on.insert(lease.worker);
+        }
+        let (id, settings, elsewhere) = (self.task_id(key), self.settings, self.can_go_elsewhere(key));
         let mut followup = Followup::default();
         let fault = matches!(failure.class, FailureClass::User | FailureClass::Data);
         if !fault && self.job_of(key).is_trained(key.task) {
@@ -144,13 +147,18 @@ impl Cluster {
             self.follow(now, key.job, followup, &mut effects);
             return effects;
         }
-        match after_failure(self.task_mut(key), &id, failure, &settings) {
+        match after_failure(self.task_mut(key), &id, failure, elsewhere, &settings) {
             Verdict::Again => self.ready_again(key, &mut followup),
             Verdict::Later(pause, trouble) => {
                 self.pause(key, now.saturating_add(pause));
                 self.job_of(key).trouble = Some(trouble);
             }
-            Verdict::Hopeless(message) => self.give_up(key, message, &mut followup),
+            Verdict::Hopeless(message) => {
+                if failure.class == FailureClass::Device {
+                    self.clear_workers_of(key.job);
+                }
+                self.give_up(key, message, &mut followup);
+            }
         }
         self.follow(now, key.job, followup, &mut effects);
         effects
@@ -163,7 +171,7 @@ impl Cluster {
 
     fn finish(&mut self, now: Millis, key: TaskKey, artifact: Option<Artifact>, followup: Followup) -> Vec<Effect> {
         let lease = self.end_lease(key);
-        self.note_success(&lease.worker);
+        self.note_success(&lease);
         let attempt = self.task_mut(key).attempts;
         self.job_of(key).finish(key.task, Success { attempt, artifact });
         self.followed(now, key, followup)

@@ -14,6 +14,8 @@ pub struct Settings {
     pub restarts_max: u32,
     /// How often a task is granted again after what is not its fault: machines come and go.
     pub losses_max: u32,
+    /// On how many workers a task fails, with its data or the device, until the fault is taken to be its own.
+    pub workers_max: u32,
     /// After how many device failures without a finished task in between a worker is set aside. Once may be the task,
     /// twice a chance.
     pub device_faults_max: u32,
@@ -30,6 +32,7 @@ impl Default for Settings {
             memory_restarts_max: 2,
             restarts_max: 5,
             losses_max: 50,
+            workers_max: 3,
             device_faults_max: 3,
             pause_ms: 1_000,
             pause_max_ms: 60_000,

@@ -4,6 +4,7 @@ use super::{LeaseKey, Millis};
 use crate::id::{JobId, TaskId, WorkerId};
 use crate::run::Artifact;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A task's place: the job, and its number within the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub(super) struct Task {
     /// How often it was granted; the newest grant's attempt.
     pub attempts: u32,
     pub faults: Faults,
+    /// Where it failed for a reason that may be the worker's.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub failed_on: BTreeSet<WorkerId>,
 }
 
 /// What a task has met, by whose doing it was: see [`restart`](super::restart). Counters only grow.
@@ -31,6 +35,9 @@ pub(super) struct Faults {
     pub engine: u32,
     /// How often it lost its worker, or a device, the network or a store failed.
     pub infrastructure: u32,
+    /// How often its data could not be used.
+    #[serde(default)]
+    pub data: u32,
 }
 
 /// What a task does.
@@ -111,7 +118,7 @@ pub(super) enum Claim {
 
 impl Task {
     pub fn new(kind: TaskKind, state: TaskState) -> Self {
-        Self { kind, state, attempts: 0, faults: Faults::default() }
+        Self { kind, state, attempts: 0, faults: Faults::default(), failed_on: BTreeSet::new() }
     }
 
     /// Whether the attempt counts.

@@ -63,8 +63,11 @@ pub(super) enum Standing {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Active {
-    /// How often a device failed since a task was finished.
+    /// How often a device failed since a task was finished where the last one did.
     pub device_faults: u32,
+    /// The slot at which the last one did. A host's other devices may be sound.
+    #[serde(default)]
+    pub slot: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -132,7 +135,7 @@ impl Worker {
 }
 
 impl Standing {
-    pub const ACTIVE: Self = Self::Active(Active { device_faults: 0 });
+    pub const ACTIVE: Self = Self::Active(Active { device_faults: 0, slot: 0 });
 }
 
 impl SlotState {

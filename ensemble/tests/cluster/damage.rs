@@ -414,7 +414,7 @@ fn a_job_that_is_done_has_its_models_made_again() {
             ready w1 1
             fail train/0@3 data
             show job
-                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"done","detail":"the model of `ema` was damaged in the store, and cannot be made again: `demo-1/train/0` failed (data; never tried again): label 11 is out of range","members_ready":1,"members_total":1,"members_lost":0,"submitted_ms":0,"ended_ms":0,"served":false}
+                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"done","detail":"the model of `ema` was damaged in the store, and cannot be made again: `demo-1/train/0` failed (data, on the only worker): label 11 is out of range","members_ready":1,"members_total":1,"members_lost":0,"submitted_ms":0,"ended_ms":0,"served":false}
             show references
                 calibrated m0.final p-evaluate/1 p-evaluate/3 p-evaluate/4 soup
         "#]],

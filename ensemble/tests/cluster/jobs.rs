@@ -161,7 +161,7 @@ fn a_job_whose_data_is_wrong_fails_at_once() {
                 demo-1 ended
             ready w1 0
             show job
-                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"failed","detail":"`demo-1/train/0` failed (data; never tried again): label 11 is out of range","failed_task":"demo-1/train/0","members_ready":0,"members_total":2,"members_lost":0,"submitted_ms":0,"ended_ms":0,"served":false}
+                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"failed","detail":"`demo-1/train/0` failed (data, on the only worker): label 11 is out of range","failed_task":"demo-1/train/0","members_ready":0,"members_total":2,"members_lost":0,"submitted_ms":0,"ended_ms":0,"served":false}
             cancel
                 refused: job `demo-1` has ended
         "#]],

@@ -101,7 +101,7 @@ fn a_job_that_cannot_have_enough_members_any_more_fails_and_says_why() {
                 revoke w1 train/2@1
                 demo-1 ended
             show job
-                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"failed","detail":"2 of 3 members are lost, and `ensemble.min_members` asks for 2; the last was lost because `demo-1/train/1` failed (data; never tried again): label 11 is out of range","failed_task":"demo-1/train/1","members_ready":0,"members_total":3,"members_lost":2,"submitted_ms":0,"ended_ms":0,"served":false}
+                {"id":"demo-1","name":"demo","namespace":"default","priority":50,"phase":"failed","detail":"2 of 3 members are lost, and `ensemble.min_members` asks for 2; the last was lost because `demo-1/train/1` failed (data, on the only worker): label 11 is out of range","failed_task":"demo-1/train/1","members_ready":0,"members_total":3,"members_lost":2,"submitted_ms":0,"ended_ms":0,"served":false}
         "#]],
     );
 }

@@ -305,9 +305,10 @@ impl World {
     fn fail(&mut self) {
         let Some((index, slot)) = self.some_slot(|slot| matches!(slot, SlotOf::Working(..))) else { return };
         let SlotOf::Working(lease, _) = self.workers[index].slots[&slot].clone() else { unreachable!() };
-        let classes = [FailureClass::EngineLost, FailureClass::OutOfMemory, FailureClass::Infrastructure];
+        let classes =
+            [FailureClass::EngineLost, FailureClass::OutOfMemory, FailureClass::Infrastructure, FailureClass::Data];
         let fatal = self.random.one_in(20);
-        let class = if fatal { FailureClass::Data } else { classes[self.random.below(3)] };
+        let class = if fatal { FailureClass::User } else { classes[self.random.below(classes.len())] };
         self.workers[index].slots.insert(slot, SlotOf::Idle);
         let _ = self.apply(Command::Fail { lease, failure: Failure { class, message: "broken".into() } });
     }

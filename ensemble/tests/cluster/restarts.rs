@@ -128,7 +128,7 @@ fn training_that_ends_without_its_model_counts_as_a_failure() {
 /// What went wrong is counted apart: nothing uses up the budget of something else, and one more than its own ends the job.
 #[test]
 fn every_kind_of_failure_has_a_budget_of_its_own() {
-    let budgets = [("memory", 2), ("engine", 5), ("store", 25), ("device", 25)];
+    let budgets = [("memory", 2), ("engine", 5), ("device", 2), ("store", 48)];
     for (one_too_many, class) in [("memory", "out of memory"), ("engine", "engine lost"), ("store", "infrastructure")] {
         let mut failing = Failing::new();
         for (class, budget) in budgets {
@@ -138,6 +138,45 @@ fn every_kind_of_failure_has_a_budget_of_its_own() {
         let detail = failing.cluster.job(&JobId::new("demo-1")).unwrap().detail;
         assert!(detail.contains(class), "{detail}");
     }
+}
+
+/// What one worker cannot see, another may.
+#[test]
+fn a_task_whose_data_are_missing_on_a_worker_goes_to_another() {
+    check(
+        ONE_SEED,
+        "submit
+         join w1 1
+         join w2 1
+         ready w1 0
+         fail train/0@1 data
+         ready w1 0
+         ready w2 0
+         tick 1500
+         model train/0@2 0 final
+         trained train/0@2
+         show tasks",
+        expect![[r#"
+            submit
+                accepted demo-1
+            join w1 1
+            join w2 1
+            ready w1 0
+                grant w1/0 train/0@1: seed-0
+            fail train/0@1 data
+            ready w1 0
+            ready w2 0
+            tick 1500
+                retried demo-1/train/0
+                grant w2/0 train/0@2: seed-0
+            model train/0@2 0 final
+                grant w1/0 evaluate/1@1: m0.final as seed-0
+            trained train/0@2
+            show tasks
+                {"id":"demo-1/train/0","state":"done","at":null,"attempt":2,"failures":0,"losses":0}
+                {"id":"demo-1/evaluate/1","state":"leased","at":["w1",0],"attempt":1,"failures":0,"losses":0}
+        "#]],
+    );
 }
 
 /// One task that fails on a new worker each time, so that no worker is set aside.

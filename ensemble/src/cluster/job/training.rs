@@ -119,7 +119,8 @@ impl JobState {
     /// The runs of a pack that are not trained yet, each with the checkpoint that it goes on from.
     ///
     /// A pack trains in step, so all go on from the same step: the newest that all of them have. They commit one after
-    /// the other, and a worker lost in between leaves them a checkpoint apart.
+    /// the other, and a worker lost in between leaves them a checkpoint apart. If there is none, because one was damaged,
+    /// each goes on from its own newest, and the engine trains apart what is not in step.
     pub(super) fn train_runs(&self, runs: &[u32]) -> Vec<TrainRun> {
         let left: Vec<_> = runs.iter().copied().filter(|&run| !self.is_run_trained(run)).collect();
         let step = self.common_step(&left);
@@ -135,7 +136,7 @@ impl JobState {
 
     fn resume(&self, run: u32, step: Option<u64>) -> Option<Artifact> {
         let state = &self.runs[&run];
-        let own = state.resumable().find(|checkpoint| Some(checkpoint.step) == step);
+        let own = state.resumable().find(|checkpoint| step.is_none_or(|step| checkpoint.step == step));
         let branch = || {
             let (parent, start) = state.origin()?;
             self.runs[&parent].branch_checkpoint(start)

@@ -2,7 +2,7 @@
 
 use super::coordinator::Reply;
 use super::users::Answer;
-use ensemble::cluster::{Cluster, Command, Effect, LeaseKey, Rejection};
+use ensemble::cluster::{Cluster, Command, Effect, LeaseKey, LeaveReason, Rejection};
 use ensemble::id::{JobId, TaskId, WorkerId};
 use ensemble::view::Phase;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +27,8 @@ pub struct Ledger {
     told: BTreeMap<TaskId, Told>,
     /// What workers were told to stop.
     revoked: BTreeSet<(WorkerId, TaskId, u32)>,
+    /// What silent workers lost. They cannot be told, and must know by themselves.
+    unheard: BTreeSet<(WorkerId, TaskId, u32)>,
     /// Which process brought results under an attempt.
     brought: BTreeMap<(TaskId, u32), (usize, u64)>,
     /// As the coordinator's process that is running now has it.
@@ -129,6 +131,9 @@ impl Ledger {
             let nothing = effects.is_empty() || matches!(command, Command::ReportDamaged { .. });
             assert!(!again || nothing, "invariant_a_repeated_report_does_nothing: {command:?}: {effects:?}");
         }
+        if matches!(command, Command::Leave { reason: LeaveReason::Silent, .. }) {
+            self.unheard.extend(effects.iter().filter_map(revoked));
+        }
         self.count_waiting(command);
         effects.iter().for_each(|effect| self.followed(effect));
     }
@@ -193,15 +198,20 @@ impl Ledger {
 
     /// An effect that is durable was acted on.
     pub fn acted(&mut self, effect: &Effect) {
-        if let Effect::Revoke { worker, lease } = effect {
-            self.revoked.insert((worker.clone(), lease.task.clone(), lease.attempt));
-        }
+        self.revoked.extend(revoked(effect).filter(|revoked| !self.unheard.contains(revoked)));
         let Effect::Grant { worker, lease, .. } = effect else { return };
         let told = Told { lease: lease.clone(), worker: worker.clone() };
         let before = self.told.insert(lease.task.clone(), told.clone());
         let grows = before.as_ref().is_none_or(|before| before.lease.attempt < lease.attempt);
         assert!(grows, "invariant_nothing_is_granted_twice: {lease:?} to {worker} after {before:?}");
         self.new_grants.push(told);
+    }
+}
+
+fn revoked(effect: &Effect) -> Option<(WorkerId, TaskId, u32)> {
+    match effect {
+        Effect::Revoke { worker, lease } => Some((worker.clone(), lease.task.clone(), lease.attempt)),
+        _ => None,
     }
 }
 

@@ -13,6 +13,7 @@ use ensemble::job::{Architecture, Job};
 use ensemble::metrics::Scores;
 use ensemble::report::{Report, ReportRow};
 use ensemble::run::{Artifact, Goal, ModelKind, Run, Samples};
+use std::collections::VecDeque;
 
 /// Steps of every run.
 pub const STEPS: u64 = 32;
@@ -31,9 +32,16 @@ pub enum Product {
 /// An engine at a task.
 #[derive(Clone, Debug)]
 pub enum Engine {
-    Train { runs: Vec<Trainee>, batch_norm: bool, made_at: u64 },
+    Train { packs: VecDeque<Pack>, batch_norm: bool },
     Calibrate { state: u64, run: u64 },
     Evaluate { state: u64, held_out: bool },
+}
+
+/// Runs in step with one another. Those of a task that are not are trained one pack after the other.
+#[derive(Clone, Debug)]
+pub struct Pack {
+    runs: Vec<Trainee>,
+    made_at: u64,
 }
 
 /// A run as an engine has it.
@@ -62,9 +70,7 @@ impl Engine {
                 let of = |one: &ensemble::cluster::TrainRun| Trainee::new(job, &one.run, one.resume.as_ref().map(read));
                 let runs: Vec<_> = runs.iter().map(of).collect();
                 assert!(!runs.is_empty(), "invariant_a_task_has_something_to_do");
-                let together = runs.iter().all(|run| run.step == runs[0].step);
-                assert!(together, "invariant_a_pack_trains_in_step: {runs:?}");
-                Self::Train { made_at: runs[0].step, runs, batch_norm: has_batch_norm(job) }
+                Self::Train { packs: packs(runs), batch_norm: has_batch_norm(job) }
             }
             Work::Calibrate { job, run, model } => Self::Calibrate { state: weights(read(model)), run: key(job, run) },
             Work::Evaluate { run, model, .. } => {
@@ -77,13 +83,9 @@ impl Engine {
     /// Takes a step, and hands out what it has made there.
     pub fn step(&mut self) -> Vec<Product> {
         match self {
-            Self::Train { runs, batch_norm, made_at } => {
-                runs.iter_mut().for_each(Trainee::step);
-                let mut products: Vec<_> = runs.iter().flat_map(|run| run.models(*batch_norm)).collect();
-                if runs.iter().any(Trainee::is_at_checkpoint) {
-                    *made_at = runs[0].step;
-                    products.extend(runs.iter().map(Trainee::checkpoint));
-                }
+            Self::Train { packs, batch_norm } => {
+                let products = packs.front_mut().map(|pack| pack.step(*batch_norm)).unwrap_or_default();
+                packs.pop_front_if(|pack| pack.is_done());
                 products
             }
             Self::Calibrate { state, run } => {
@@ -98,15 +100,16 @@ impl Engine {
 
     /// The step of the checkpoint once more, as a defect would have it: the weights move, the count does not.
     pub fn step_uncounted(&mut self) {
-        if let Self::Train { runs, .. } = self {
-            runs.iter_mut().for_each(|run| run.state = mix(mix(run.state, run.key), run.step));
+        if let Self::Train { packs, .. } = self {
+            let runs = packs.iter_mut().flat_map(|pack| &mut pack.runs);
+            runs.for_each(|run| run.state = mix(mix(run.state, run.key), run.step));
         }
     }
 
     /// Whether nothing is left to do.
     pub fn is_done(&self) -> bool {
         match self {
-            Self::Train { runs, .. } => runs[0].step == STEPS,
+            Self::Train { packs, .. } => packs.is_empty(),
             Self::Calibrate { .. } | Self::Evaluate { .. } => true,
         }
     }
@@ -114,11 +117,41 @@ impl Engine {
     /// What must be stored so that another engine can go on exactly here.
     pub fn stop(&self) -> Vec<Product> {
         match self {
-            Self::Train { runs, made_at, .. } if runs[0].step > *made_at => {
-                runs.iter().map(Trainee::checkpoint).collect()
-            }
+            Self::Train { packs, .. } => packs.front().map(Pack::unsaved).unwrap_or_default(),
             _ => Vec::new(),
         }
+    }
+}
+
+fn packs(runs: Vec<Trainee>) -> VecDeque<Pack> {
+    let mut packs = VecDeque::<Pack>::new();
+    for run in runs {
+        match packs.iter_mut().find(|pack| pack.made_at == run.step) {
+            Some(pack) => pack.runs.push(run),
+            None => packs.push_back(Pack { made_at: run.step, runs: vec![run] }),
+        }
+    }
+    packs
+}
+
+impl Pack {
+    fn step(&mut self, batch_norm: bool) -> Vec<Product> {
+        self.runs.iter_mut().for_each(Trainee::step);
+        let mut products: Vec<_> = self.runs.iter().flat_map(|run| run.models(batch_norm)).collect();
+        if self.runs.iter().any(Trainee::is_at_checkpoint) {
+            self.made_at = self.runs[0].step;
+            products.extend(self.runs.iter().map(Trainee::checkpoint));
+        }
+        products
+    }
+
+    fn is_done(&self) -> bool {
+        self.runs[0].step == STEPS
+    }
+
+    fn unsaved(&self) -> Vec<Product> {
+        let moved = self.runs[0].step > self.made_at;
+        self.runs.iter().filter(|_| moved).map(Trainee::checkpoint).collect()
     }
 }
 

@@ -182,7 +182,7 @@ impl World {
             Event::Calm => self.heal(),
             Event::Mend => self.mend(),
             Event::StartCoordinator => self.start_coordinator(),
-            Event::StartWorker { worker } => self.workers[worker].start(&mut self.env),
+            Event::StartWorker { worker } => self.start_worker(worker),
             Event::Arrival { connection, at } => self.arrive(connection, at),
             Event::Break { connection, at } => self.break_off(connection, at),
             Event::Again { epoch, connection, process, number, report } => {
@@ -446,6 +446,14 @@ impl World {
             FailureClass::EngineLost => Fault::EngineLost,
             FailureClass::Infrastructure => Fault::InfrastructureFailure,
         });
+    }
+
+    /// Starts a worker that does not run. One that was stopped and stands still has not ended yet.
+    fn start_worker(&mut self, worker: usize) {
+        match self.workers[worker].is_draining() {
+            true => self.env.set_in(1_000, Event::StartWorker { worker }),
+            false => self.workers[worker].start(&mut self.env),
+        }
     }
 
     /// Faults stop, and what they broke is mended.

@@ -146,6 +146,11 @@ impl Worker {
         self.process.iter().flat_map(|process| process.slots.iter().filter_map(Slot::holding))
     }
 
+    /// Whether its process was asked to end, and has not.
+    pub fn is_draining(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.draining)
+    }
+
     pub fn is_paused(&self, now: Time) -> bool {
         self.paused_until > now
     }
