@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use ensemble::average::{self, Dtype, Header};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 /// Tensors by name, on the CPU.
 pub type Tensors = Vec<(String, Tensor)>;
@@ -58,32 +58,93 @@ pub enum ArtifactError {
     },
     /// libtorch refused.
     #[error(transparent)]
-    Libtorch(#[from] tch::TchError),
+    Libtorch(#[from] TchError),
 }
 
-/// Writes a file that is either complete or not there: under a temporary name, synced, then renamed.
+/// Writes a file that is either complete or not there: under a temporary name, then renamed. It is not synced: it only waits
+/// here for its way to the store, which believes no byte before it has its digest, and syncs.
 pub fn write(path: &Path, tensors: &Tensors, metadata: &Metadata) -> Result<(), ArtifactError> {
     let temporary = path.with_extension("partial");
     let mut file = io::BufWriter::with_capacity(1 << 20, File::create(&temporary)?);
     write_to(&mut file, tensors, metadata)?;
-    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
+    file.flush()?;
+    Ok(std::fs::rename(&temporary, path)?)
 }
 
 fn write_to(out: &mut impl Write, tensors: &Tensors, metadata: &Metadata) -> Result<(), ArtifactError> {
     let entries: Vec<_> = tensors.iter().map(|(name, tensor)| entry(name, tensor)).collect();
     out.write_all(&average::write_header(&entries, metadata))?;
-    let mut bytes = Vec::new();
-    for ((_, tensor), entry) in tensors.iter().zip(&entries) {
-        bytes.resize(entry.bytes as usize, 0);
-        tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
-        out.write_all(&bytes)?;
+    tensors.iter().try_for_each(|(_, tensor)| write_elements(out, tensor))
+}
+
+/// Writes a tensor's elements in the order of its shape. No tensor operation does this work, for those take all cores, and
+/// a checkpoint is written while they train.
+fn write_elements(out: &mut impl Write, tensor: &Tensor) -> Result<(), ArtifactError> {
+    match Lying::of(tensor)? {
+        Lying::AsShaped(tensor) => out.write_all(bytes(&tensor))?,
+        Lying::ChannelsLast(tensor) => {
+            let [channels, element] = [tensor.size()[3] as usize, tensor.kind().elt_size_in_bytes()];
+            let image = (tensor.size()[1] * tensor.size()[2]) as usize * channels * element;
+            let mut turned = Vec::with_capacity(image);
+            for image in bytes(&tensor).chunks_exact(image.max(1)) {
+                turned.clear();
+                for channel in 0..channels {
+                    let pixels = image.chunks_exact(channels * element);
+                    pixels.for_each(|pixel| turned.extend_from_slice(&pixel[channel * element..][..element]));
+                }
+                out.write_all(&turned)?;
+            }
+        }
     }
     Ok(())
+}
+
+/// How the elements of a tensor on the host lie in memory, without a gap.
+enum Lying {
+    /// In the order of its shape.
+    AsShaped(Tensor),
+    /// `[O, I, H, W]` as `[O, H, W, I]`, which is how this one is shaped.
+    ChannelsLast(Tensor),
+}
+
+impl Lying {
+    fn of(tensor: &Tensor) -> Result<Self, TchError> {
+        if tensor.is_contiguous() {
+            return Ok(Self::AsShaped(tensor.shallow_clone()));
+        }
+        if tensor.dim() == 4 {
+            let channels_last = tensor.f_permute([0, 2, 3, 1])?;
+            if channels_last.is_contiguous() {
+                return Ok(Self::ChannelsLast(channels_last));
+            }
+        }
+        Ok(Self::AsShaped(tensor.f_contiguous()?))
+    }
+}
+
+/// The memory of a tensor without gaps, on the host.
+fn bytes(tensor: &Tensor) -> &[u8] {
+    assert!(tensor.is_contiguous() && tensor.device() == Device::Cpu, "artifacts are made of tensors on the host");
+    let length = tensor.numel() * tensor.kind().elt_size_in_bytes();
+    if length == 0 {
+        return &[];
+    }
+    // SAFETY: the elements of a contiguous tensor lie side by side from there on, and the tensor outlives the slice.
+    unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), length) }
+}
+
+/// Whether no number is infinite or none.
+pub fn is_finite(tensors: &Tensors) -> Result<bool, TchError> {
+    for (_, tensor) in tensors.iter().filter(|(_, tensor)| tensor.kind() == Kind::Float) {
+        let (Lying::AsShaped(lying) | Lying::ChannelsLast(lying)) = Lying::of(tensor)?;
+        let is_finite = |number: &[u8; 4]| f32::from_le_bytes(*number).is_finite();
+        // Whole stretches at a time: the processor looks at many numbers at once.
+        let (numbers, _) = bytes(&lying).as_chunks();
+        if !numbers.chunks(1024).all(|stretch| stretch.iter().fold(true, |all, number| all & is_finite(number))) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn entry(name: &str, tensor: &Tensor) -> average::Tensor {
@@ -190,6 +251,21 @@ mod tests {
             assert_eq!(back.iter().find(|(other, _)| other == name).map(|(_, tensor)| tensor), Some(tensor));
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the temporary file is gone");
+    }
+
+    #[test]
+    fn elements_are_written_in_the_order_of_the_shape_however_they_lie() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let lying = Tensor::arange(2 * 3 * 4 * 5, (Kind::Float, Device::Cpu)).view([2, 3, 4, 5]);
+        let views = [lying.permute([0, 3, 1, 2]), lying.permute([3, 0, 2, 1]), lying.slice(1, 1, 3, 1)];
+        let named: Tensors = views.iter().enumerate().map(|(n, view)| (n.to_string(), view.shallow_clone())).collect();
+        write(&path, &named, &Metadata::new()).unwrap();
+        let back = read(&path).unwrap().0;
+        assert!(named.iter().zip(&back).all(|(one, other)| one == other));
+        assert!(is_finite(&named).unwrap());
+        let _ = lying.view(-1).get(77).fill_(f64::NEG_INFINITY);
+        assert!(!is_finite(&named[..1].iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect()).unwrap());
     }
 
     #[test]

@@ -45,6 +45,11 @@ pub struct Best {
 }
 
 impl Checkpoint {
+    /// Whether no weight is infinite or none.
+    pub fn is_finite(&self) -> Result<bool, TaskError> {
+        Ok(artifact::is_finite(&self.model)?)
+    }
+
     /// Writes it to `path`.
     pub fn write(self, path: &Path) -> Result<(), TaskError> {
         let metadata = self.to_metadata();

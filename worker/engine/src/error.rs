@@ -111,9 +111,12 @@ fn class_of(message: &str) -> FailureClass {
     if OUT_OF_MEMORY.iter().any(|words| message.contains(words)) {
         return FailureClass::OutOfMemory;
     }
-    // Anything else that libtorch throws is tried again a few times: a device may be at fault, and a defect of ours
-    // will show every time.
-    FailureClass::Device
+    const OF_A_DEVICE: [&str; 5] = ["CUDA", "cuDNN", "CUDNN", "cuBLAS", "CUBLAS"];
+    if OF_A_DEVICE.iter().any(|words| message.contains(words)) {
+        return FailureClass::Device;
+    }
+    // Anything else is tried again a few times: memory may have flipped, and a defect of ours will show every time.
+    FailureClass::EngineLost
 }
 
 #[cfg(test)]
@@ -127,6 +130,8 @@ mod tests {
         let cpu = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes. Error code 12";
         assert_eq!(class(cpu), FailureClass::OutOfMemory);
         assert_eq!(class("CUDA error: an illegal memory access was encountered"), FailureClass::Device);
+        assert_eq!(class("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), FailureClass::Device);
+        assert_eq!(class("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)"), FailureClass::EngineLost);
     }
 
     #[test]

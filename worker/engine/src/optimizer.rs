@@ -4,7 +4,7 @@ use ensemble::job;
 use tch::{Device, TchError, Tensor};
 
 use crate::nn::NetworkError;
-use crate::nn::arena::{Arena, State};
+use crate::nn::arena::{Arena, State, on_host};
 use crate::nn::layout::{Role, Slot};
 use crate::shim;
 
@@ -167,14 +167,10 @@ impl Optimizer {
         Ok(Rate::Elementwise(rate))
     }
 
-    /// One member's state by `parameter.moment` (such as `fc.weight.momentum_buffer`), on the CPU.
-    pub fn state_of(&self, arena: &Arena, member: usize) -> Result<Vec<(String, Tensor)>, TchError> {
-        let mut state = Vec::new();
-        for (moment, flat) in &self.moments {
-            let parts = arena.split_of(flat, member)?.into_iter();
-            state.extend(parts.map(|(name, tensor)| (format!("{name}.{moment}"), tensor)));
-        }
-        Ok(state)
+    /// A copy of the state of all members, on the host.
+    pub fn state_on_host(&self) -> Result<Moments, TchError> {
+        let copies = self.moments.iter().map(|(moment, flat)| Ok((*moment, on_host(flat)?)));
+        Ok(Moments(copies.collect::<Result<_, TchError>>()?))
     }
 
     /// Replaces one member's state. All members of a pack have made the same number of `steps`.
@@ -194,6 +190,22 @@ impl Optimizer {
         }
         self.steps = steps;
         Ok(())
+    }
+}
+
+/// An optimizer's state: flat tensors that lie as the parameters do, by PyTorch's names.
+#[derive(Debug)]
+pub struct Moments(Vec<(&'static str, Tensor)>);
+
+impl Moments {
+    /// One member's state by `parameter.moment` (such as `fc.weight.momentum_buffer`): views.
+    pub fn of(&self, arena: &Arena, member: usize) -> Result<Vec<(String, Tensor)>, TchError> {
+        let mut state = Vec::new();
+        for (moment, flat) in &self.0 {
+            let parts = arena.split_of(flat, member)?.into_iter();
+            state.extend(parts.map(|(name, tensor)| (format!("{name}.{moment}"), tensor)));
+        }
+        Ok(state)
     }
 }
 

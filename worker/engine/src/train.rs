@@ -1,13 +1,14 @@
 //! The training loop.
 //!
 //! A task trains a pack of runs side by side. Set-up is in [`pack`], what a report says in [`meter`], averages along
-//! the way in [`averages`], what is written in [`output`], and when a run stops early in [`stopping`]. The loop is here.
+//! the way in [`averages`], what is written in [`output`] and by whom in [`writer`], and when a run stops early in [`stopping`]. The loop is here.
 
 mod averages;
 mod meter;
 mod output;
 mod pack;
 mod stopping;
+mod writer;
 
 use std::rc::Rc;
 
@@ -33,7 +34,9 @@ pub fn train(session: &mut Session, task: &TrainTask, listener: &mut dyn Listene
     let starts = task.runs.iter().map(|run| Start::read(&task.job, &data, run)).collect::<Result<Vec<_>, _>>()?;
     for group in pack::groups(starts) {
         let mut pack = Pack::new(task, Rc::clone(&data), group, session.device)?;
-        pack.train(listener)?;
+        let trained = pack.train(listener);
+        // However it ended: what it has left behind is worth telling of.
+        pack.writer.finish(listener).and(trained)?;
     }
     Ok(())
 }
@@ -42,7 +45,7 @@ impl Pack {
     fn train(&mut self, listener: &mut dyn Listener) -> Result<(), TaskError> {
         listener.tell(Event::Log(self.start_line()));
         let mut meter = Meter::new(self.step);
-        self.write_branches(listener)?;
+        self.write_due_checkpoints(listener)?;
         while !self.is_done() {
             if listener.must_stop() {
                 self.write_checkpoints(listener)?;
@@ -66,8 +69,8 @@ impl Pack {
             if self.is_epoch_end() {
                 self.end_epoch(&mut meter, listener)?;
             }
+            self.writer.tell(listener)?;
             self.write_snapshots(listener)?;
-            self.write_branches(listener)?;
             self.write_due_checkpoints(listener)?;
         }
         self.write_models_of_the_end(listener)

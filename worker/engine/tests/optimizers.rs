@@ -83,7 +83,7 @@ fn state_moves_between_packs_and_training_goes_on_bit_for_bit() {
         let mut resumed = small_network(&[99]);
         let mut resumed_optimizer = optimizer(entry, &resumed);
         resumed.arena_mut().load_state_of(0, &whole.arena().state_of(0).unwrap()).unwrap();
-        let state = whole_optimizer.state_of(whole.arena(), 0).unwrap();
+        let state = whole_optimizer.state_on_host().unwrap().of(whole.arena(), 0).unwrap();
         resumed_optimizer.load_state_of(resumed.arena(), 0, &state, whole_optimizer.steps()).unwrap();
         steps(&mut whole, &mut whole_optimizer, &rates, 7..15);
         steps(&mut resumed, &mut resumed_optimizer, &rates, 7..15);

@@ -32,6 +32,22 @@ impl State {
             counters: duplicate(&self.counters)?,
         })
     }
+
+    /// A copy on the host that shares no memory with this one.
+    pub fn on_host(&self) -> Result<Self, TchError> {
+        Ok(Self {
+            parameters: on_host(&self.parameters)?,
+            statistics: on_host(&self.statistics)?,
+            counters: on_host(&self.counters)?,
+        })
+    }
+}
+
+/// A copy on the host, in one piece.
+pub fn on_host(flat: &Tensor) -> Result<Tensor, TchError> {
+    let mut copy = Tensor::f_empty(flat.size(), (flat.kind(), Device::Cpu))?;
+    copy.f_copy_(&flat.f_detach()?)?;
+    Ok(copy)
 }
 
 fn duplicate(tensor: &Tensor) -> Result<Tensor, TchError> {
@@ -197,13 +213,20 @@ impl Arena {
 
     /// Every tensor of one member by name, without the pack: contiguous copies on the CPU, in torchvision's shapes.
     pub fn state_of(&self, member: usize) -> Result<Vec<(String, Tensor)>, TchError> {
-        self.named().map(|(flat, slot)| Ok((slot.name.clone(), export(flat, slot, member as i64)?))).collect()
+        let named = self.named(&self.state);
+        named.map(|(flat, slot)| Ok((slot.name.clone(), export(flat, slot, member as i64)?))).collect()
     }
 
-    /// One member's part of a flat tensor that lies as the parameters do (such as optimizer state), by name.
+    /// The same of another state of this layout, and without a copy: views of its tensors.
+    pub fn views_of(&self, state: &State, member: usize) -> Result<Vec<(String, Tensor)>, TchError> {
+        let named = self.named(state);
+        named.map(|(flat, slot)| Ok((slot.name.clone(), member_view(flat, slot, member as i64)?))).collect()
+    }
+
+    /// One member's part of a flat tensor that lies as the parameters do (such as optimizer state), by name: views of it.
     pub fn split_of(&self, flat: &Tensor, member: usize) -> Result<Vec<(String, Tensor)>, TchError> {
         let slots = self.layout.parameters.iter();
-        slots.map(|slot| Ok((slot.name.clone(), export(flat, slot, member as i64)?))).collect()
+        slots.map(|slot| Ok((slot.name.clone(), member_view(flat, slot, member as i64)?))).collect()
     }
 
     /// Replaces one member's tensors. Nothing changes unless every tensor is there with the right shape and kind; names
@@ -211,8 +234,8 @@ impl Arena {
     pub fn load_state_of(&mut self, member: usize, tensors: &[(String, Tensor)]) -> Result<(), NetworkError> {
         let by_name = index(tensors);
         let found: Vec<_> =
-            self.named().map(|(flat, slot)| find(&by_name, slot, flat.kind())).collect::<Result<_, _>>()?;
-        for ((flat, slot), tensor) in self.named().zip(found) {
+            self.named(&self.state).map(|(flat, slot)| find(&by_name, slot, flat.kind())).collect::<Result<_, _>>()?;
+        for ((flat, slot), tensor) in self.named(&self.state).zip(found) {
             member_view(flat, slot, member as i64)?.f_copy_(tensor)?;
         }
         self.mark_changed();
@@ -229,8 +252,8 @@ impl Arena {
         Ok(())
     }
 
-    fn named(&self) -> impl Iterator<Item = (&Tensor, &Slot)> {
-        let State { parameters, statistics, counters } = &self.state;
+    fn named<'a>(&'a self, state: &'a State) -> impl Iterator<Item = (&'a Tensor, &'a Slot)> {
+        let State { parameters, statistics, counters } = state;
         let in_parameters = self.layout.parameters.iter().map(move |slot| (parameters, slot));
         let in_statistics = self.layout.statistics.iter().map(move |slot| (statistics, slot));
         let in_counters = self.layout.counters.iter().map(move |slot| (counters, slot));

@@ -2,13 +2,13 @@
 
 use ensemble::average::ema_decay;
 use ensemble::run::{Goal, MovingAverage, Run};
-use tch::TchError;
+use tch::{TchError, Tensor};
 
 use crate::artifact::Tensors;
 use crate::checkpoint::Checkpoint;
 use crate::error::TaskError;
 use crate::nn::Network;
-use crate::nn::arena::State;
+use crate::nn::arena::{Arena, State, on_host};
 use crate::optimizer::{ema_update, swa_update};
 
 /// The averages of a pack. Each is taken over the whole arena, for the members that ask for it.
@@ -64,11 +64,10 @@ impl Averages {
             Ok(mean)
         };
         for moving in &mut self.moving {
-            moving.mean = Some(begin(&mut moving.members.iter().map(|&place| (place, moving.rule.average)))?);
+            moving.mean = Some(begin(&mut moving.indices().into_iter())?);
         }
         if let Some(swa) = &mut self.swa {
-            let wanted = swa.indices.iter().enumerate().filter_map(|(place, index)| Some((place, (*index)?)));
-            swa.mean = Some(begin(&mut wanted.collect::<Vec<_>>().into_iter())?);
+            swa.mean = Some(begin(&mut swa.indices().into_iter())?);
             swa.count = from.iter().flatten().map(|state| state.swa_count).max().unwrap_or(0);
         }
         Ok(())
@@ -98,13 +97,38 @@ impl Averages {
         self.swa.as_ref().map_or(0, |swa| swa.count)
     }
 
-    /// The parameters of each average of one member, by the average's place in the job's list. An equal-weight mean of
-    /// nothing is the weights as they are.
-    pub(super) fn of(&self, network: &Network, member: usize) -> Result<Vec<(u32, Tensors)>, TchError> {
-        let moving = self.moving.iter().filter(|moving| moving.members.contains(&member));
-        let moving = moving.map(|moving| (moving.rule.average, moving.mean.as_ref()));
-        let swa = self.swa.as_ref().and_then(|swa| Some((swa.indices[member]?, swa.mean.as_ref())));
-        let means = moving.chain(swa).filter_map(|(index, mean)| Some((index, mean?)));
-        means.map(|(index, mean)| Ok((index, network.arena().split_of(&mean.parameters, member)?))).collect()
+    /// A copy of the parameters of all averages, on the host. An equal-weight mean of nothing is the weights as they are.
+    pub(super) fn on_host(&self) -> Result<Means, TchError> {
+        let moving = self.moving.iter().map(|moving| (moving.indices(), moving.mean.as_ref()));
+        let swa = self.swa.iter().map(|swa| (swa.indices(), swa.mean.as_ref()));
+        let means = moving.chain(swa).filter_map(|(indices, mean)| Some((indices, mean?)));
+        let copies = means.map(|(indices, mean)| Ok((indices, on_host(&mean.parameters)?)));
+        Ok(Means(copies.collect::<Result<_, TchError>>()?))
+    }
+}
+
+impl Moving {
+    fn indices(&self) -> Vec<(usize, u32)> {
+        self.members.iter().map(|&member| (member, self.rule.average)).collect()
+    }
+}
+
+impl Swa {
+    fn indices(&self) -> Vec<(usize, u32)> {
+        self.indices.iter().enumerate().filter_map(|(member, index)| Some((member, (*index)?))).collect()
+    }
+}
+
+/// Parameters of averages. With each: which members want it, and its place in the job's list.
+pub(super) struct Means(Vec<(Vec<(usize, u32)>, Tensor)>);
+
+impl Means {
+    /// The parameters of each average of one member, by the average's place in the job's list: views.
+    pub(super) fn of(&self, arena: &Arena, member: usize) -> Result<Vec<(u32, Tensors)>, TchError> {
+        let wanted = self.0.iter().filter_map(|(indices, flat)| {
+            let (_, index) = indices.iter().find(|(of, _)| *of == member)?;
+            Some((*index, flat))
+        });
+        wanted.map(|(index, flat)| Ok((index, arena.split_of(flat, member)?))).collect()
     }
 }

@@ -4,49 +4,61 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ensemble::run::{Goal, ModelKind};
-use tch::Kind;
 
+use super::averages::Means;
 use super::pack::Pack;
 use super::stopping::branch_step;
-use crate::artifact::Tensors;
+use super::writer::Draft;
+use crate::artifact::{self, Tensors};
 use crate::checkpoint::{Best, Checkpoint};
 use crate::error::TaskError;
 use crate::event::{Event, Listener};
 use crate::model_file::{self, Card, Interface};
+use crate::nn::arena::State;
+use crate::optimizer::Moments;
 
 /// Long epochs are not lost whole.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
 
+/// The numbers of a pack at one moment, on the host: the pack may go on.
+struct Snapshot {
+    state: State,
+    moments: Moments,
+    averages: Means,
+}
+
 impl Pack {
-    /// Checkpoints at the end of each epoch but the last, after which the models follow at once, and now and then.
+    /// Checkpoints where other runs branch off, at the end of each epoch but the last, after which the models follow at
+    /// once, and now and then.
     pub(super) fn write_due_checkpoints(&mut self, listener: &mut dyn Listener) -> Result<(), TaskError> {
+        let mut due = self.branching();
         let is_due = self.is_epoch_end() || self.checkpointed.0.elapsed() >= CHECKPOINT_EVERY;
-        if is_due && self.step < self.steps() { self.write_checkpoints(listener) } else { Ok(()) }
+        if is_due && self.step < self.steps() {
+            due.extend(self.going_on());
+        }
+        self.begin_checkpoints(&due, listener)
     }
 
-    /// One checkpoint for each run that goes on, unless nothing has happened since the last.
+    /// Checkpoints of all runs that go on.
     pub(super) fn write_checkpoints(&mut self, listener: &mut dyn Listener) -> Result<(), TaskError> {
+        let due = self.going_on();
+        self.begin_checkpoints(&due, listener)
+    }
+
+    /// Each run that goes on, unless nothing has happened since the last checkpoints. A branch's is as good as any other.
+    fn going_on(&mut self) -> Vec<(usize, Option<u32>)> {
         if self.checkpointed.1 == self.step {
-            return Ok(());
+            return Vec::new();
         }
         self.checkpointed = (Instant::now(), self.step);
-        for place in (0..self.members.len()).filter(|&place| !self.members[place].is_done) {
-            // A branch's checkpoint is as good as any other.
-            if self.branches_here(place).next().is_none() {
-                self.write_checkpoint(place, None, listener)?;
-            }
-        }
-        Ok(())
+        let goes_on = |&place: &usize| !self.members[place].is_done && self.branches_here(place).next().is_none();
+        (0..self.members.len()).filter(goes_on).map(|place| (place, None)).collect()
     }
 
-    /// The checkpoints that other runs branch from, exactly where they do.
-    pub(super) fn write_branches(&self, listener: &mut dyn Listener) -> Result<(), TaskError> {
-        for place in (0..self.members.len()).filter(|&place| !self.members[place].is_done) {
-            for branch in self.branches_here(place) {
-                self.write_checkpoint(place, Some(branch), listener)?;
-            }
-        }
-        Ok(())
+    /// The runs that stand exactly where others branch from them, with the branch point.
+    fn branching(&self) -> Vec<(usize, Option<u32>)> {
+        let going_on = (0..self.members.len()).filter(|&place| !self.members[place].is_done);
+        going_on.flat_map(|place| self.branches_here(place).map(move |branch| (place, Some(branch)))).collect()
     }
 
     /// The branch points at which a run stands.
@@ -55,35 +67,49 @@ impl Pack {
         points.filter(|&(_, &part)| branch_step(part, self.steps()) == self.step).map(|(branch, _)| branch)
     }
 
-    fn write_checkpoint(
-        &self,
-        place: usize,
-        branch: Option<u32>,
+    /// Copies the pack, and has the checkpoints of some runs written while it goes on.
+    fn begin_checkpoints(
+        &mut self,
+        due: &[(usize, Option<u32>)],
         listener: &mut dyn Listener,
     ) -> Result<(), TaskError> {
-        let run = self.members[place].run.index;
-        let suffix = branch.map(|branch| format!("-branch-{branch}")).unwrap_or_default();
-        let path = self.path(place, &format!("step-{}{suffix}.checkpoint", self.step));
-        let checkpoint = self.checkpoint_of(place)?;
-        self.check_finite(place, &checkpoint.model)?;
-        checkpoint.write(&path)?;
-        listener.tell(Event::Checkpoint { run, step: self.step, branch, path });
-        Ok(())
+        if due.is_empty() {
+            return Ok(());
+        }
+        self.writer.finish(listener)?;
+        let snapshot = Snapshot {
+            state: self.network.arena().state().on_host()?,
+            moments: self.optimizer.state_on_host()?,
+            averages: self.averages.on_host()?,
+        };
+        let drafts = due.iter().map(|&(place, branch)| self.draft(&snapshot, place, branch));
+        let drafts = drafts.collect::<Result<_, _>>()?;
+        self.writer.begin(drafts)
     }
 
-    fn checkpoint_of(&self, place: usize) -> Result<Checkpoint, TaskError> {
+    fn draft(&self, snapshot: &Snapshot, place: usize, branch: Option<u32>) -> Result<Draft, TaskError> {
+        let suffix = branch.map(|branch| format!("-branch-{branch}")).unwrap_or_default();
+        let path = self.path(place, &format!("step-{}{suffix}.checkpoint", self.step));
+        Ok(Draft { checkpoint: self.checkpoint_of(snapshot, place)?, branch, rate: self.last_rate(place), path })
+    }
+
+    fn checkpoint_of(&self, snapshot: &Snapshot, place: usize) -> Result<Checkpoint, TaskError> {
         let (arena, member) = (self.network.arena(), &self.members[place]);
         let best = member.best.as_ref().map(|best| Best { tensors: shallow(&best.tensors), ..*best });
         Ok(Checkpoint {
             run: member.run.clone(),
             step: self.step,
-            model: arena.state_of(place)?,
-            optimizer: self.optimizer.state_of(arena, place)?,
-            averages: self.averages.of(&self.network, place)?,
+            model: arena.views_of(&snapshot.state, place)?,
+            optimizer: snapshot.moments.of(arena, place)?,
+            averages: snapshot.averages.of(arena, place)?,
             swa_count: self.averages.swa_count(),
             best,
             is_done: member.is_done,
         })
+    }
+
+    fn last_rate(&self, place: usize) -> f64 {
+        self.members[place].schedule.at(self.step.saturating_sub(1))
     }
 
     /// The models of those runs whose learning-rate cycle ends here.
@@ -94,6 +120,7 @@ impl Pack {
             let Some(cycle) = member.schedule.cycle_ended(self.step) else { continue };
             let cycles = member.schedule.cycle_ends().count() as u32;
             if cycle + keep_last >= cycles {
+                self.writer.finish(listener)?;
                 let tensors = self.network.arena().state_of(place)?;
                 self.write_model(place, ModelKind::Snapshot { cycle }, &tensors, self.step, listener)?;
             }
@@ -111,6 +138,7 @@ impl Pack {
         if self.members[place].is_done {
             return Ok(());
         }
+        self.writer.finish(listener)?;
         let current = self.network.arena().state_of(place)?;
         if self.members[place].run.goal == Goal::Final {
             match &self.members[place].best {
@@ -118,12 +146,12 @@ impl Pack {
                 None => self.write_model(place, ModelKind::Final, &current, self.step, listener)?,
             }
         }
-        for (index, parameters) in self.averages.of(&self.network, place)? {
+        for (index, parameters) in self.averages.on_host()?.of(self.network.arena(), place)? {
             let tensors = with_parameters(&current, parameters);
             self.write_model(place, ModelKind::Average { index }, &tensors, self.step, listener)?;
         }
         self.members[place].is_done = true;
-        if self.step < self.steps() { self.write_checkpoint(place, None, listener) } else { Ok(()) }
+        if self.step < self.steps() { self.begin_checkpoints(&[(place, None)], listener) } else { Ok(()) }
     }
 
     fn write_model(
@@ -134,8 +162,11 @@ impl Pack {
         step: u64,
         listener: &mut dyn Listener,
     ) -> Result<(), TaskError> {
-        self.check_finite(place, tensors)?;
         let member = &self.members[place];
+        if !artifact::is_finite(tensors)? {
+            let (run, rate) = (member.run.name.clone(), self.last_rate(place));
+            return Err(TaskError::Diverged { run, loss: f64::NAN, step: self.step, rate });
+        }
         let card = Card {
             job: self.job.name.clone(),
             run: member.run.clone(),
@@ -158,18 +189,6 @@ impl Pack {
 
     fn path(&self, place: usize, stem: &str) -> PathBuf {
         self.scratch.join(format!("run-{}-{stem}.safetensors", self.members[place].run.index))
-    }
-
-    /// The last step's loss may have been finite and its update not.
-    fn check_finite(&self, place: usize, tensors: &Tensors) -> Result<(), TaskError> {
-        for (_, tensor) in tensors {
-            if tensor.f_isfinite()?.f_all()?.f_to_kind(Kind::Int64)?.f_int64_value(&[])? == 0 {
-                let member = &self.members[place];
-                let (run, rate) = (member.run.name.clone(), member.schedule.at(self.step.saturating_sub(1)));
-                return Err(TaskError::Diverged { run, loss: f64::NAN, step: self.step, rate });
-            }
-        }
-        Ok(())
     }
 }
 

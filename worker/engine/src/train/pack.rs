@@ -10,6 +10,7 @@ use ensemble::schedule::Schedule;
 use tch::Device;
 
 use super::averages::Averages;
+use super::writer::Writer;
 use crate::checkpoint::{Best, Checkpoint};
 use crate::data::{Data, Normalization, Selection, TrainingBatches};
 use crate::error::TaskError;
@@ -102,6 +103,7 @@ pub(super) struct Pack {
     had_ended: bool,
     /// When checkpoints were written last, and at which step.
     pub(super) checkpointed: (Instant, u64),
+    pub(super) writer: Writer,
 }
 
 impl Pack {
@@ -123,6 +125,7 @@ impl Pack {
             step,
             had_ended,
             checkpointed: (Instant::now(), step),
+            writer: Writer::default(),
             data,
             network,
             members,
