@@ -33,6 +33,12 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
+    /// The folder as a store that others have made, and not a new one.
+    pub(crate) fn find(root: PathBuf) -> Result<Self, StoreError> {
+        let folder = Self { root: Arc::new(root) };
+        folder.check_mounted().map(|()| folder)
+    }
+
     pub(crate) fn open(root: PathBuf) -> Result<Self, StoreError> {
         let folder = Self { root: Arc::new(root) };
         let temporary = folder.temporary();
@@ -67,7 +73,10 @@ impl Folder {
     pub(crate) fn file(&self, digest: &Digest) -> Result<(File, u64), StoreError> {
         let path = self.path(digest);
         let opened = File::open(&path).and_then(|file| file.metadata().map(|metadata| (file, metadata.len())));
-        found(opened, &path)?.ok_or_else(|| StoreError::Missing(digest.clone()))
+        match found(opened, &path)? {
+            Some(opened) => Ok(opened),
+            None => self.check_mounted().and(Err(StoreError::Missing(digest.clone()))),
+        }
     }
 
     /// An artifact's chunks from its start.
@@ -104,7 +113,11 @@ impl Folder {
     pub(crate) fn head(&self, digest: &Digest) -> Result<Option<Stored>, StoreError> {
         let path = self.path(digest);
         let metadata = found(fs::metadata(&path), &path)?;
-        metadata.filter(Metadata::is_file).map(|metadata| stored(digest.clone(), &metadata, &path)).transpose()
+        let metadata = metadata.filter(Metadata::is_file);
+        if metadata.is_none() {
+            self.check_mounted()?;
+        }
+        metadata.map(|metadata| stored(digest.clone(), &metadata, &path)).transpose()
     }
 
     /// The artifacts whose digests begin with these eight bits.
@@ -135,6 +148,15 @@ impl Folder {
             }
         }
         Ok(swept)
+    }
+
+    /// Of a store whose file system is not mounted, nothing is to be believed lost.
+    fn check_mounted(&self) -> Result<(), StoreError> {
+        if self.temporary().is_dir() {
+            return Ok(());
+        }
+        let detail = "its folder has gone; is it mounted?".to_owned();
+        Err(StoreError::Unavailable { location: self.root.display().to_string(), detail })
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {

@@ -81,6 +81,21 @@ impl Store {
         Ok(Self { place: Place::Folder(Folder::open(folder)?) })
     }
 
+    /// Opens the store of another program: one in a folder must be there already.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be used as it is.
+    pub async fn join(
+        location: &Location,
+        scratch: Scratch,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, StoreError> {
+        match location {
+            Location::Folder(folder) => Ok(Self { place: Place::Folder(Folder::find(folder.clone())?) }),
+            Location::Remote(_) => Self::open_with(location, scratch, environment).await,
+        }
+    }
+
     /// Starts to store an artifact that was announced. Nothing exists before [`Upload::commit`].
     ///
     /// # Errors
@@ -120,6 +135,20 @@ impl Store {
     pub async fn fetch_file(&self, digest: &Digest, path: &Path) -> Result<(), StoreError> {
         let (place, digest, path) = (self.place.clone(), digest.clone(), path.to_owned());
         off_thread(move || fetch(place.source(&digest)?, &path)).await
+    }
+
+    /// Reads an artifact from its start to its end, to see whether it is what its name says.
+    ///
+    /// # Errors
+    /// When there is no such artifact, it is damaged, or the store fails.
+    pub async fn check(&self, digest: &Digest) -> Result<(), StoreError> {
+        let (place, digest) = (self.place.clone(), digest.clone());
+        off_thread(move || {
+            let mut source = place.source(&digest)?;
+            while source.next()?.is_some() {}
+            Ok(())
+        })
+        .await
     }
 
     /// What is known of an artifact without reading it; none if there is no such artifact.

@@ -20,6 +20,7 @@ mod races;
 pub use claims::{Claim, Claims};
 
 use crate::driver::{Handle, Stopped};
+use crate::journal::postgres::Tenure;
 use artifacts::{Store, StoreError, Stored};
 use claims::Doom;
 use ensemble::cluster::Cluster;
@@ -40,7 +41,7 @@ const BATCH: usize = 256;
 const LISTED_MAX: usize = 10_000;
 
 /// Says what is referred to at the moment of the question.
-type References = Arc<dyn Fn() -> BoxFuture<'static, Result<BTreeSet<Digest>, Stopped>> + Send + Sync>;
+type References = Arc<dyn Fn() -> BoxFuture<'static, Result<BTreeSet<Digest>, CollectError>> + Send + Sync>;
 
 /// The collector. Clones are the same.
 #[derive(Clone)]
@@ -79,14 +80,21 @@ pub enum CollectError {
     /// The coordinator is ending.
     #[error(transparent)]
     Stopped(#[from] Stopped),
+    /// Another coordinator may lead.
+    #[error("this coordinator is not sure that it leads, as long as it does not reach its database; nothing is removed")]
+    Unsure,
 }
 
 impl Collector {
     /// Removes from `store` what the cluster does not refer to and is older than `age_min`.
-    pub fn new(store: Store, driver: Handle, claims: Claims, age_min: Duration) -> Self {
+    pub fn new(store: Store, driver: Handle, claims: Claims, tenure: Tenure, age_min: Duration) -> Self {
         let references = move || {
-            let driver = driver.clone();
-            async move { driver.inspect(Cluster::references).await }.boxed()
+            let (driver, tenure) = (driver.clone(), tenure.clone());
+            let look = async move {
+                let references = driver.inspect(Cluster::references).await?;
+                if tenure.holds() { Ok(references) } else { Err(CollectError::Unsure) }
+            };
+            look.boxed()
         };
         Self { store, claims, references: Arc::new(references), age_min, turn: Arc::default() }
     }
@@ -183,7 +191,7 @@ pub async fn collect_forever(collector: Collector, every: Duration) {
                 tracing::info!(removed_count, removed_bytes, kept_count, kept_bytes, unfinished, "garbage collected");
             }
             Err(CollectError::Stopped(_)) => return,
-            Err(CollectError::Store(error)) => tracing::warn!(%error, "garbage is collected later"),
+            Err(error) => tracing::warn!(%error, "garbage is collected later"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::data_dir::DataDir;
 use crate::driver::{Restored, replay};
 use crate::journal::postgres::leader::Waiting;
-use crate::journal::postgres::{Candidate, Database, Leadership};
+use crate::journal::postgres::{Candidate, Database, Leadership, Tenure};
 use crate::journal::{Journal, JournalError, PostgresJournal, SqliteJournal};
 use crate::settings::Settings;
 use crate::start::StartError;
@@ -36,6 +36,14 @@ impl Lead {
         match self {
             Self::Alone => std::future::pending().await,
             Self::Among(leadership) => leadership.deposed().await,
+        }
+    }
+
+    /// Until when the lead is sure.
+    pub fn tenure(&self) -> Tenure {
+        match self {
+            Self::Alone => Tenure::endless(),
+            Self::Among(leadership) => leadership.tenure(),
         }
     }
 

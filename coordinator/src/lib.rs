@@ -65,6 +65,8 @@ pub struct Shared {
     pub settings: Arc<Settings>,
     /// Where backups of the journal come from.
     pub backup: backup::Source,
+    /// Until when it surely leads.
+    pub tenure: journal::postgres::Tenure,
     /// Cancelled once the coordinator stops: streams end then.
     pub stopping: CancellationToken,
 }

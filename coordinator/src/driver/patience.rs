@@ -3,13 +3,16 @@
 use crate::journal::JournalError;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The first pause, and the longest. Each is twice the one before: a lost connection is made again at once, and a full
 /// disk that has room again is noticed soon.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// An attempt that takes so long and fails is told of at once.
+const LONG: Duration = Duration::from_secs(1);
 
 /// How soon a pause ends when nobody wants to wait any more.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -34,6 +37,7 @@ impl Patience {
     pub fn insist<T>(&self, mut attempt: impl FnMut() -> Result<T, JournalError>) -> Result<T, JournalError> {
         let mut pause = PAUSES.0;
         loop {
+            let begun = Instant::now();
             let error = match attempt() {
                 Ok(done) => {
                     self.tell_over();
@@ -45,7 +49,7 @@ impl Patience {
                 return Err(error);
             }
             // The first failure may be of a connection that was lost meanwhile: nothing that users need to know.
-            if pause > PAUSES.0 {
+            if pause > PAUSES.0 || begun.elapsed() > LONG {
                 self.tell(&error);
             }
             self.wait(pause);

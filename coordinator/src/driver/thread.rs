@@ -157,22 +157,25 @@ impl Driver {
         if !round.entries.is_empty() {
             self.changes.send_modify(|count| *count += 1);
         }
-        self.keep_state();
+        self.keep_state()?;
         Ok(round.stop)
     }
 
     /// Keeps the state now and then, so that a start need not replay all of history. Without it nothing is lost: a failure
     /// waits for the next time.
-    fn keep_state(&mut self) {
+    fn keep_state(&mut self) -> Result<(), JournalError> {
         if self.sequence - self.kept < ENTRIES_TO_REPLAY {
-            return;
+            return Ok(());
         }
         self.kept = self.sequence;
         let state = serde_json::to_string(&self.cluster.snapshot()).expect("the state is maps with string keys");
         let snapshot = Snapshot { sequence: self.sequence, at: self.last, state };
-        if let Err(error) = self.journal.keep_snapshot(&snapshot) {
-            tracing::warn!(%error, "the state could not be kept; the next start replays more of the journal");
+        match self.journal.keep_snapshot(&snapshot) {
+            Err(deposed @ JournalError::Deposed { .. }) => return Err(deposed),
+            Err(error) => tracing::warn!(%error, "the state could not be kept; the next start replays more of the journal"),
+            Ok(()) => {}
         }
+        Ok(())
     }
 
     fn record(&mut self, entries: &[Entry]) -> Result<(), JournalError> {

@@ -8,10 +8,12 @@ mod connection;
 mod database;
 pub mod leader;
 mod schema;
+mod tenure;
 mod tls;
 
 pub use database::{Database, DatabaseError};
 pub use leader::{Candidate, Leadership};
+pub use tenure::Tenure;
 
 use super::encoded::{Encoded, check_same, lost_tail};
 use super::{Entry, Journal, JournalError, PAGE, RULES, Recorded, Sequence, Snapshot};

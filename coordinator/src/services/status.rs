@@ -57,6 +57,7 @@ pub fn collect_status(error: CollectError) -> Status {
     match error {
         CollectError::Store(error) => store_status(error),
         CollectError::Stopped(stopped) => stopped_status(stopped),
+        CollectError::Unsure => Status::unavailable(error.to_string()),
     }
 }
 

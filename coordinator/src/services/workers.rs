@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  stream in ─▶ Reader ─── answers to predictions ──────▶ gateway
+//!                  ├─ lines and progress ───────▶ Notes
 //!                  ├─ heartbeats, in order ─────▶ Pulse ─▶ driver
 //!                  └─ everything else, in order ─▶ Steps ─▶ driver
 //!  stream out ◀── Outbound (bounded) ◀── Sessions ◀── effects, gateway, Pulse, Steps
@@ -15,6 +16,7 @@
 //! is in the journal, or will never count. So every report may come twice, and the cluster lets the second have no effect.
 
 mod hello;
+mod notes;
 mod pulse;
 mod reader;
 mod session;

@@ -5,8 +5,11 @@ use crate::server::{Server, database};
 use coordinator::journal::postgres::{Candidate, Leadership};
 use coordinator::journal::{Journal, JournalError, PostgresJournal, Sequence};
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::{BufRead, BufReader, Lines};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Steps of a generated history, each a takeover or an append by whoever was ever a leader.
@@ -62,10 +65,13 @@ fn whoever_was_deposed_writes_nothing_any_more() {
     assert_eq!(server.ask(&url, OUT_OF_ORDER), ["0"]);
 }
 
+/// How long a process may take for what it must do.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A coordinator's process.
 struct Process {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: Receiver<String>,
     _folder: TempDir,
 }
 
@@ -75,14 +81,34 @@ impl Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tutti-coordinator"));
         command.args(["--database", url, "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (say, lines) = mpsc::channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| say.send(line)));
         Self { child, lines, _folder: folder }
     }
 
     /// Waits until it says something that begins so.
     fn says(&mut self, words: &str) {
-        let said = self.lines.by_ref().map(Result::unwrap).any(|line| line.starts_with(words));
-        assert!(said, "it ended without saying `{words}`");
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) if line.starts_with(words) => return,
+                Ok(_) => {}
+                Err(error) => panic!("it did not say `{words}`: {error}"),
+            }
+        }
+    }
+
+    /// Waits until it has ended.
+    fn ends(&mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => return status,
+                None => assert!(Instant::now() < until, "it did not end"),
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn signal(&self, signal: Signal) {
@@ -113,10 +139,10 @@ fn a_standby_takes_over_from_a_dead_and_from_a_sleeping_leader_which_steps_down(
     second.signal(Signal::STOP);
     third.says("listening on");
     second.signal(Signal::CONT);
-    assert_eq!(second.child.wait().unwrap().code(), Some(3), "it was deposed");
+    assert_eq!(second.ends().code(), Some(3), "it was deposed");
 
     third.signal(Signal::TERM);
-    assert!(third.child.wait().unwrap().success());
+    assert!(third.ends().success());
     assert_eq!(server.ask(&url, "SELECT DISTINCT epoch FROM tutti.entries ORDER BY epoch"), ["1", "2", "3"]);
     assert_eq!(server.ask(&url, OUT_OF_ORDER), ["0"]);
 }

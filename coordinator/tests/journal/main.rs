@@ -6,6 +6,7 @@
 mod backups;
 mod entries;
 mod leaders;
+mod outages;
 mod places;
 mod server;
 mod suite;

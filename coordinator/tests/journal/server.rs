@@ -53,6 +53,31 @@ impl Server {
         self.url.replace("/postgres", &format!("/{name}"))
     }
 
+    /// Kills it, as a power failure does.
+    pub fn kill(&self) {
+        self.told("kill");
+    }
+
+    /// Starts it where it was.
+    pub fn start_again(&self) {
+        self.told("start");
+    }
+
+    /// Stops it without its knowledge.
+    pub fn pause(&self) {
+        self.told("pause");
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self) {
+        self.told("resume");
+    }
+
+    fn told(&self, what: &str) {
+        let output = script(what, &self.folder).output().unwrap();
+        assert!(output.status.success(), "{what}: {output:?}");
+    }
+
     /// Asks with the server's own client: what it answers, a row for a line.
     pub fn ask(&self, url: &str, sql: &str) -> Vec<String> {
         let output = Command::new("psql").args([url, "-qtAc", sql]).output().unwrap();

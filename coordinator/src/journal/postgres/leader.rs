@@ -9,11 +9,12 @@
 //! try; what keeps a leader's writes apart from those of the one after it is the epoch, whoever is paused for how long.
 
 use super::connection::Connection;
+use super::tenure::Tenure;
 use super::{Database, PostgresJournal, schema};
 use crate::journal::JournalError;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// How long a leader that says nothing more is waited for.
@@ -52,6 +53,7 @@ pub struct Leadership {
     /// Dropped to stop the renewals.
     stop: Option<mpsc::Sender<()>>,
     renewals: Option<thread::JoinHandle<()>>,
+    tenure: Tenure,
 }
 
 /// What a candidate hears while it waits.
@@ -76,9 +78,10 @@ impl Candidate {
         mut go_on: impl FnMut(Option<&Waiting>) -> bool,
     ) -> Result<Option<(PostgresJournal, Leadership)>, JournalError> {
         let mut before = None;
-        let epoch = loop {
+        let (epoch, tenure) = loop {
+            let asked = Instant::now();
             let waiting = match self.take() {
-                Ok(Ok(epoch)) => break epoch,
+                Ok(Ok(epoch)) => break (epoch, Tenure::until(asked + LEASE)),
                 Ok(Err(leader)) => Waiting::ForLeader(leader),
                 Err(error) if error.is_passing() => Waiting::ForDatabase(error.to_string()),
                 Err(error) => return Err(error),
@@ -90,7 +93,7 @@ impl Candidate {
             before = Some(waiting);
             thread::sleep(LOOK_EVERY);
         };
-        self.begin(epoch).map(Some)
+        self.begin(epoch, tenure).map(Some)
     }
 
     /// Takes the epoch after the last one, if that one's lease is over; else says who leads.
@@ -104,9 +107,9 @@ impl Candidate {
         }
     }
 
-    fn begin(mut self, epoch: i64) -> Result<(PostgresJournal, Leadership), JournalError> {
+    fn begin(mut self, epoch: i64, tenure: Tenure) -> Result<(PostgresJournal, Leadership), JournalError> {
         // First of all the renewals, because bringing the journal up to date may take a while.
-        let leadership = Leadership::begin(self.database, epoch).map_err(|error| JournalError::Failed {
+        let leadership = Leadership::begin(self.database, epoch, tenure).map_err(|error| JournalError::Failed {
             journal: self.connection.name().to_owned(),
             detail: error.to_string(),
             remedy: "see why this machine gives no threads",
@@ -117,17 +120,22 @@ impl Candidate {
 }
 
 impl Leadership {
-    fn begin(database: Database, epoch: i64) -> std::io::Result<Self> {
-        let mut connection = Connection::new(database)?;
+    fn begin(database: Database, epoch: i64, tenure: Tenure) -> std::io::Result<Self> {
+        let (mut connection, renewed) = (Connection::new(database)?, tenure.clone());
         let (stop, stopped) = mpsc::channel();
         let (depose, deposed) = oneshot::channel();
         let renewals = thread::Builder::new().name("leader".into()).spawn(move || {
-            if let Some(error) = renew_until_stopped(&mut connection, epoch, &stopped) {
+            if let Some(error) = renew_until_stopped(&mut connection, epoch, &renewed, &stopped) {
                 // Nobody waits for it any more if this fails.
                 let _ = depose.send(error);
             }
         })?;
-        Ok(Self { deposed, stop: Some(stop), renewals: Some(renewals) })
+        Ok(Self { deposed, stop: Some(stop), renewals: Some(renewals), tenure })
+    }
+
+    /// Until when the lead is sure.
+    pub fn tenure(&self) -> Tenure {
+        self.tenure.clone()
     }
 
     /// Waits until another coordinator has taken over.
@@ -151,12 +159,18 @@ impl Drop for Leadership {
 }
 
 /// Renews the lease. The error of the one who was deposed; none after a stop, which gives the lease up.
-fn renew_until_stopped(connection: &mut Connection, epoch: i64, stop: &mpsc::Receiver<()>) -> Option<JournalError> {
+fn renew_until_stopped(
+    connection: &mut Connection,
+    epoch: i64,
+    tenure: &Tenure,
+    stop: &mpsc::Receiver<()>,
+) -> Option<JournalError> {
     let lease = LEASE.as_millis() as i64;
     while stop.recv_timeout(RENEW_EVERY) == Err(RecvTimeoutError::Timeout) {
+        let asked = Instant::now();
         match connection.run(async |live| live.query(RENEW, &[&epoch, &lease]).await) {
             Ok(rows) if rows.is_empty() => return Some(deposed(connection)),
-            Ok(_) => {}
+            Ok(_) => tenure.renew(asked, LEASE),
             Err(error) => tracing::warn!(%error, "the lead could not be renewed"),
         }
     }

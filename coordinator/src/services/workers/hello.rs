@@ -30,7 +30,7 @@ pub(super) async fn receive(inbound: &mut Streaming<FromWorker>) -> Result<Greet
 }
 
 fn check(hello: Hello) -> Result<Greeting, Status> {
-    if hello.version != VERSION {
+    if release(&hello.version) != release(VERSION) {
         let problem = format!("the worker has version {}, the coordinator {VERSION}", hello.version);
         return Err(Status::failed_precondition(format!("{problem}; install the same version of Tutti on both")));
     }
@@ -46,6 +46,12 @@ fn check(hello: Hello) -> Result<Greeting, Status> {
     let mut slots = hello.slots.into_iter().map(Slot::from).collect::<Vec<_>>();
     hello.held.into_iter().try_for_each(|held| hold(&mut slots, held))?;
     Ok(Greeting { worker: WorkerId::new(hello.worker), process: hello.process, slots })
+}
+
+/// A version without its patch. Patches change neither what is said nor a bit of what is trained, so that a coordinator is
+/// upgraded while workers go on.
+fn release(version: &str) -> &str {
+    version.rsplit_once('.').map_or(version, |(release, _)| release)
 }
 
 /// Notes what a slot still works on: one lease at most.
@@ -75,6 +81,12 @@ mod tests {
         for word in ["0.0.1", VERSION, "install the same version"] {
             assert!(status.message().contains(word), "{status}");
         }
+    }
+
+    #[test]
+    fn a_patch_is_no_other_version() {
+        let patched = format!("{}.4711", release(VERSION));
+        assert!(check(hello("w", &patched)).is_ok());
     }
 
     #[test]

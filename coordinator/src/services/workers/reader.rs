@@ -1,22 +1,20 @@
 //! What a worker says, sorted: at once what must not wait, in order what must not overtake.
 
-use crate::Shared;
-use ensemble::id::WorkerId;
+use super::notes::Notes;
 use proto::v1::{FromWorker, Hosted, Predicted, from_worker::Message};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 /// Reads one session.
-pub(super) struct Reader<'a> {
-    pub shared: &'a Shared,
-    pub worker: &'a WorkerId,
+pub(super) struct Reader {
+    pub notes: Notes,
     /// Where heartbeats go.
     pub beats: mpsc::Sender<()>,
     /// Where everything goes that has its order.
     pub steps: mpsc::Sender<FromWorker>,
 }
 
-impl Reader<'_> {
+impl Reader {
     /// Reads until the stream ends or breaks. A silent worker is the cluster's to notice.
     pub(super) async fn read(&self, mut inbound: Streaming<FromWorker>) -> Result<(), Status> {
         while let Some(FromWorker { report, message }) = inbound.message().await? {
@@ -29,6 +27,8 @@ impl Reader<'_> {
     async fn on(&self, report: u64, message: Message) -> Result<(), Status> {
         match message {
             Message::Heartbeat(_) => self.on_heartbeat().await,
+            Message::Progress(progress) => self.notes.on_progress(progress),
+            Message::Log(log) => self.notes.on_log(log),
             Message::Hosted(hosted) => self.on_hosted(hosted).await,
             Message::Predicted(predicted) => self.on_predicted(predicted).await,
             Message::Hello(_) => Err(Status::invalid_argument("`hello` comes once")),
@@ -42,12 +42,14 @@ impl Reader<'_> {
     }
 
     async fn on_hosted(&self, hosted: Hosted) -> Result<(), Status> {
-        self.shared.gateway.hosted(self.worker.clone(), hosted).await;
+        let Notes { shared, worker } = &self.notes;
+        shared.gateway.hosted(worker.clone(), hosted).await;
         Ok(())
     }
 
     async fn on_predicted(&self, predicted: Predicted) -> Result<(), Status> {
-        self.shared.gateway.predicted(self.worker.clone(), predicted).await;
+        let Notes { shared, worker } = &self.notes;
+        shared.gateway.predicted(worker.clone(), predicted).await;
         Ok(())
     }
 

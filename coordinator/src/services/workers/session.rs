@@ -1,19 +1,21 @@
 //! A session from its beginning to its end, both of which the cluster and the gateway must learn of.
 
+use super::notes::Notes;
 use super::pulse::{self, BEATS_WAITING_MAX};
 use super::reader::Reader;
 use super::steps::{Goodbye, Steps};
 use crate::Shared;
 use crate::services::status::{apply_status, stopped_status};
 use crate::sessions::{Outbound, Place};
-use ensemble::cluster::{Command, LeaveReason, Slot};
+use ensemble::cluster::{Command, LeaveReason, SLOTS_MAX, Slot};
 use ensemble::id::WorkerId;
 use proto::v1::{FromWorker, Welcome};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
-/// How many of a worker's results may wait to take effect. When more come, the worker's stream is not read on.
-const STEPS_WAITING_MAX: usize = 64;
+/// How many of a worker's results and questions may wait to take effect. When more come, the worker's stream is not read
+/// on, heartbeats included; a worker has at most 256 results under way, and a question for each of its slots.
+const STEPS_WAITING_MAX: usize = 256 + SLOTS_MAX;
 
 /// One session. Its place is given up last, so that no other of the same name begins before this one has ended.
 pub(super) struct Session {
@@ -59,8 +61,9 @@ impl Session {
     async fn keep(&self, inbound: Streaming<FromWorker>) -> (Goodbye, Result<(), Status>) {
         let (beats, pulse) = mpsc::channel(BEATS_WAITING_MAX);
         let (steps, waiting) = mpsc::channel(STEPS_WAITING_MAX);
-        let mut stepping = tokio::spawn(Steps::new(self.shared.clone(), self.worker.clone()).run(waiting));
-        let reader = Reader { shared: &self.shared, worker: &self.worker, beats, steps: steps.clone() };
+        let notes = Notes { shared: self.shared.clone(), worker: self.worker.clone() };
+        let mut stepping = tokio::spawn(Steps::new(notes.clone()).run(waiting));
+        let reader = Reader { notes, beats, steps: steps.clone() };
         let read = tokio::select! {
             end = reader.read(inbound) => end,
             Err(refused) = pulse::answer(&self.shared, &self.worker, pulse) => Err(refused),

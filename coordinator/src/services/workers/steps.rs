@@ -1,17 +1,16 @@
 //! A worker's results, taking effect one after the other.
 
+use super::notes::Notes;
 use crate::Shared;
-use crate::clock::wall_time;
 use crate::collection::Claim;
 use crate::combining::{self, ScoreError};
 use crate::driver::{ApplyError, Stopped};
-use crate::logs::Line;
 use crate::patience::{Curable, Cure, Patience};
 use crate::services::status::{apply_status, stopped_status, store_status};
 use crate::sessions::TaskKind;
 use artifacts::StoreError;
-use ensemble::cluster::{Command, Failure, FailureClass, LeaseKey, LeaveReason};
-use ensemble::id::{Digest, JobId, WorkerId};
+use ensemble::cluster::{Command, Failure, FailureClass, LeaseKey, LeaveReason, Rejection};
+use ensemble::id::{Digest, WorkerId};
 use ensemble::run::Artifact;
 use proto::convert::required;
 use proto::v1::{self, FromWorker, from_worker::Message, to_worker::Message as Order};
@@ -43,13 +42,15 @@ fn not_stored(lease: &LeaseKey, artifact: &Artifact) -> Command {
 pub(super) struct Steps {
     shared: Shared,
     worker: WorkerId,
+    notes: Notes,
     /// The newest report of this session that is done with.
     recorded: u64,
 }
 
 impl Steps {
-    pub(super) fn new(shared: Shared, worker: WorkerId) -> Self {
-        Self { shared, worker, recorded: 0 }
+    pub(super) fn new(notes: Notes) -> Self {
+        let Notes { shared, worker } = notes.clone();
+        Self { shared, worker, notes, recorded: 0 }
     }
 
     /// Until the reader has no more, or one of them makes no sense.
@@ -70,8 +71,6 @@ impl Steps {
     async fn on(&self, message: Message) -> Result<(), Status> {
         match message {
             Message::Ready(ready) => self.on_ready(ready).await,
-            Message::Progress(progress) => self.on_progress(progress),
-            Message::Log(log) => self.on_log(log),
             Message::Checkpoint(checkpoint) => self.on_checkpoint(checkpoint).await,
             Message::Model(model) => self.on_model(model).await,
             Message::Finished(finished) => self.on_finished(finished).await,
@@ -79,8 +78,8 @@ impl Steps {
             Message::Yielded(yielded) => self.on_yielded(yielded).await,
             Message::Damaged(damaged) => self.on_damaged(damaged).await,
             // The reader sorts these out.
-            Message::Hello(_) | Message::Heartbeat(_) | Message::Hosted(_) => Ok(()),
-            Message::Predicted(_) | Message::Drained(_) => Ok(()),
+            Message::Hello(_) | Message::Heartbeat(_) | Message::Progress(_) | Message::Log(_) => Ok(()),
+            Message::Hosted(_) | Message::Predicted(_) | Message::Drained(_) => Ok(()),
         }
     }
 
@@ -105,33 +104,6 @@ impl Steps {
     async fn on_ready(&self, ready: v1::Ready) -> Result<(), Status> {
         let ready = Command::Ready { worker: self.worker.clone(), slot: ready.slot };
         self.shared.driver.apply(ready).await.map_err(apply_status)
-    }
-
-    fn on_progress(&self, wire: v1::TaskProgress) -> Result<(), Status> {
-        let lease: LeaseKey = required("key", wire.key)?;
-        if let (Some(job), Some(progress)) = (self.job_at_work(&lease), wire.progress) {
-            self.shared.progress.note(job, wire.run, progress);
-        }
-        Ok(())
-    }
-
-    fn on_log(&self, wire: v1::TaskLog) -> Result<(), Status> {
-        self.note(&required("key", wire.key)?, wire.text);
-        Ok(())
-    }
-
-    /// Appends to the log of the lease's job.
-    fn note(&self, lease: &LeaseKey, text: String) {
-        if let Some(job) = self.job_at_work(lease) {
-            let (task, worker) = (lease.task.to_string(), self.worker.to_string());
-            self.shared.logs.append(job, Line { time_ms: wall_time(), task, worker, text });
-        }
-    }
-
-    /// The job of a lease that counts. What a worker says of any other is not worth a word.
-    fn job_at_work(&self, lease: &LeaseKey) -> Option<JobId> {
-        self.shared.sessions.granted(&self.worker, lease)?;
-        lease.task.job()
     }
 
     async fn on_checkpoint(&self, wire: v1::CheckpointStored) -> Result<(), Status> {
@@ -199,7 +171,7 @@ impl Steps {
         let (worker, task, attempt) = (&self.worker, &lease.task, lease.attempt);
         let Failure { class, message } = &failure;
         tracing::warn!(%worker, %task, attempt, ?class, message, "task failed");
-        self.note(&lease, format!("attempt {attempt} failed: {message}"));
+        self.notes.append(&lease, format!("attempt {attempt} failed: {message}"));
         self.settle(lease.clone(), Command::Fail { lease, failure }).await
     }
 
@@ -211,20 +183,32 @@ impl Steps {
 
     async fn on_yielded(&self, wire: v1::Yielded) -> Result<(), Status> {
         let lease: LeaseKey = required("key", wire.key)?;
-        self.note(&lease, format!("attempt {} was handed back", lease.attempt));
+        self.notes.append(&lease, format!("attempt {} was handed back", lease.attempt));
         self.settle(lease.clone(), Command::Yield { lease }).await
     }
 
-    /// Only who is at the task may say so: the cluster forgets what is damaged.
+    /// Only who is at the task may say so: the cluster forgets what is damaged. It is looked at first, because a worker may
+    /// read badly what is sound.
     async fn on_damaged(&self, wire: v1::Damaged) -> Result<(), Status> {
         let lease: LeaseKey = required("key", wire.key)?;
         let digest = Digest::try_from(wire.digest).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        if self.job_at_work(&lease).is_none() {
+        if self.notes.job_at_work(&lease).is_none() {
             return self.disown(lease, "the lease is not the session's");
         }
-        tracing::error!(worker = %self.worker, task = %lease.task, %digest, "an artifact is damaged");
-        self.note(&lease, format!("artifact {digest} is damaged; the task goes on from what came before it"));
-        self.settle(lease, Command::ReportDamaged { digest }).await
+        match self.waiting_out(&lease, || self.shared.store.check(&digest)).await? {
+            Ok(()) => {
+                tracing::warn!(worker = %self.worker, task = %lease.task, %digest, "a worker reads badly");
+                let message = format!("artifact {digest} is sound in the store, and was not when it reached the worker");
+                let failure = Failure { class: FailureClass::Device, message };
+                self.settle(lease.clone(), Command::Fail { lease, failure }).await
+            }
+            Err(error) if error.lost().is_some() => {
+                tracing::error!(worker = %self.worker, task = %lease.task, %digest, "an artifact is damaged");
+                self.notes.append(&lease, format!("{error}; the task goes on from what came before it"));
+                self.settle(lease, Command::ReportDamaged { digest }).await
+            }
+            Err(error) => Err(store_status(error)),
+        }
     }
 
     /// An artifact that a worker names must be in the store before it is committed, and stay there until it is.
@@ -247,7 +231,7 @@ impl Steps {
                 Err(error) if error.cure() == Cure::Waiting => {
                     tracing::warn!(worker = %self.worker, %error, "a result waits");
                     if !told {
-                        self.note(lease, format!("waiting: {error}"));
+                        self.notes.append(lease, format!("waiting: {error}"));
                         told = true;
                     }
                 }
@@ -260,10 +244,21 @@ impl Steps {
         }
     }
 
-    /// Applies what a worker did under a lease. If the lease no longer counts, the worker is told to stop.
+    /// Applies what a worker did under a lease. If the lease no longer counts, the worker is told to stop; if what it did
+    /// makes no sense, its attempt has failed.
     async fn settle(&self, lease: LeaseKey, command: Command) -> Result<(), Status> {
+        if self.shared.sessions.granted(&self.worker, &lease).is_none() {
+            return self.disown(lease, "the lease is not the session's");
+        }
         match self.shared.driver.apply(command).await {
             Ok(()) => Ok(()),
+            Err(ApplyError::Rejected(Rejection::Unexpected(message))) => {
+                let failure = Failure { class: FailureClass::EngineLost, message: message.clone() };
+                let fail = Command::Fail { lease: lease.clone(), failure };
+                // Refused if the lease does not count either.
+                let _ = self.shared.driver.apply(fail).await;
+                self.disown(lease, &message)
+            }
             Err(ApplyError::Rejected(rejection)) => self.disown(lease, &rejection.to_string()),
             Err(error) => Err(apply_status(error)),
         }
