@@ -124,8 +124,10 @@ impl Crew for Engines {
     fn grant(&self, lease: Lease) -> Result<(), Overrun> {
         let index = lease.slot as usize;
         let slot = self.slots.get(index).ok_or(Overrun::NoSlot(lease.slot))?;
-        self.outbox.hold(lease.slot, lease.key.clone().unwrap_or_default());
-        tell(index, slot, slot::Command::Grant(Box::new(lease)))
+        let key = lease.key.clone().unwrap_or_default();
+        self.outbox.hold(lease.slot, key.clone());
+        // Nobody is at what could not be told: the next session must not claim it.
+        tell(index, slot, slot::Command::Grant(Box::new(lease))).inspect_err(|_| self.outbox.let_go(&key))
     }
 
     fn revoke(&self, key: &LeaseKey) {

@@ -111,10 +111,13 @@ impl<C: Crew, J: FnOnce(), S: Future<Output = ()>> Keeper<'_, C, J, S> {
         }
     }
 
-    /// With several addresses, the worker goes only when all of them refuse it: one may belong to a stand-by.
+    /// With several addresses, the worker goes only when all of them refuse it: one may belong to a stand-by. And not
+    /// before it has given its tasks up: whoever installed a coordinator that does not take it may think better of it.
     fn note_refusal(&mut self, address: &Uri, message: String) -> Result<(), Refused> {
         self.refusals += 1;
-        if self.refusals < self.config.coordinators.len() {
+        let is_at_work = !self.parts.outbox.held().is_empty();
+        if is_at_work || self.refusals < self.config.coordinators.len() {
+            tracing::warn!(coordinator = %address, reason = message, is_at_work, "refused");
             return Ok(());
         }
         Err(Refused { coordinator: address.to_string(), message })
@@ -132,7 +135,10 @@ impl<C: Crew, J: FnOnce(), S: Future<Output = ()>> Keeper<'_, C, J, S> {
             Ok(Err(end)) => return end,
             Err(Stopped) => return End::Stopped,
         };
-        let number = self.begin(greeting);
+        let number = match self.begin(greeting) {
+            Ok(number) => number,
+            Err(end) => return end,
+        };
         let end = self.keep(session, number, address).await;
         self.parts.outbox.close();
         end
@@ -149,22 +155,24 @@ impl<C: Crew, J: FnOnce(), S: Future<Output = ()>> Keeper<'_, C, J, S> {
         }
     }
 
-    /// Stops what the coordinator has not kept, and only then lets results out again.
-    fn begin(&mut self, Greeting { welcome, sent }: Greeting) -> SessionNumber {
+    /// Stops what the coordinator has not kept, and only then lets results out again. What was let go while the welcome
+    /// was on its way would stay leased to a worker that is not at it: the next session says so.
+    fn begin(&mut self, Greeting { welcome, sent }: Greeting) -> Result<SessionNumber, End> {
         let Welcome { lease_ms, kept, .. } = welcome;
         self.refusals = 0;
-        for held in self.parts.outbox.held() {
-            let key = held.key.unwrap_or_default();
-            if !kept.contains(&key) {
-                tracing::warn!(task = key.task, attempt = key.attempt, "the lease was not kept");
-                self.parts.crew.revoke(&key);
-            }
+        let held: Vec<_> = self.parts.outbox.held().into_iter().filter_map(|held| held.key).collect();
+        if kept.iter().any(|kept| !held.contains(kept)) {
+            return Err(End::Lost("a task was given up while the coordinator let it go on".to_owned()));
+        }
+        for key in held.into_iter().filter(|key| !kept.contains(key)) {
+            tracing::warn!(task = key.task, attempt = key.attempt, "the lease was not kept");
+            self.parts.crew.revoke(&key);
         }
         self.fence.raise(sent, Duration::from_millis(lease_ms));
         self.parts.gate.open_until(self.fence.falls());
         let number = self.parts.outbox.open();
         self.joined.take().into_iter().for_each(|joined| joined());
-        number
+        Ok(number)
     }
 
     async fn keep(&mut self, mut session: Session, number: SessionNumber, address: &Uri) -> End {

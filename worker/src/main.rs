@@ -14,6 +14,7 @@ const EXIT_REFUSED: u8 = 3;
 async fn main() -> ExitCode {
     let options = Options::parse();
     log_to_stderr();
+    crash_on_panic();
     match start(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -33,6 +34,16 @@ async fn start(options: Options) -> anyhow::Result<()> {
     };
     worker::run(options.resolve()?, || println!("joined"), shutdown).await?;
     Ok(())
+}
+
+/// A part that is gone would leave the rest waiting for it. Whoever started the worker starts it again, and its tasks go
+/// on from their checkpoints.
+fn crash_on_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::abort();
+    }));
 }
 
 fn log_to_stderr() {

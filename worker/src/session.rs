@@ -116,8 +116,12 @@ impl Session {
         let (outbox, outgoing, gate) = (outbox.clone(), self.outgoing.clone(), gate.clone());
         self.pump = Some(tokio::spawn(async move {
             while let Some(message) = outbox.next(number).await {
-                // When the gate is shut, the session is about to end, and the next one begins with all reports.
-                if !gate.is_open() || outgoing.send(message).await.is_err() {
+                // When the gate is shut, the session may be about to end; the next one begins with all reports.
+                tokio::select! {
+                    () = gate.opened() => {}
+                    () = outgoing.closed() => return,
+                }
+                if outgoing.send(message).await.is_err() {
                     return;
                 }
             }

@@ -60,5 +60,5 @@ pub async fn run(config: Config, joined: impl FnOnce(), shutdown: impl Future<Ou
 async fn open_store(location: &Location, data_dir: &DataDir) -> Result<Store, StoreError> {
     let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     let environment: Vec<_> = std::env::vars_os().filter_map(text).collect();
-    Store::open_with(location, Scratch::in_folder(data_dir.scratch().join("store"), 0), environment).await
+    Store::join(location, Scratch::in_folder(data_dir.scratch().join("store"), 0), environment).await
 }

@@ -57,9 +57,9 @@ impl TaskError {
             Self::Reported { failed, .. } => failed.class(),
             Self::EngineLost(ending) => ending.class(),
             Self::Stalled { .. } => FailureClass::EngineLost,
-            Self::NoEngine(_) | Self::Transfer(_) | Self::Scratch { .. } | Self::Incomplete(_) => {
-                FailureClass::Infrastructure
-            }
+            // The tasks before this one had an engine.
+            Self::NoEngine(_) => FailureClass::Device,
+            Self::Transfer(_) | Self::Scratch { .. } | Self::Incomplete(_) => FailureClass::Infrastructure,
         }
     }
 

@@ -56,15 +56,18 @@ pub struct Files {
 struct Queue {
     files: VecDeque<File>,
     is_complete: bool,
+    /// The step of the checkpoint that was taken out last.
+    begun: Option<u64>,
 }
 
 impl Files {
     /// Puts a file in. Returns the file that it makes superfluous, if there is one: while the network is slow or away, only
-    /// the newest checkpoint of each run is worth its way.
+    /// the newest checkpoint of each run is worth its way. But a pack goes on from a step at which all of its runs have a
+    /// checkpoint, so those of a step of which one is on its way already all go.
     pub async fn push(&self, file: File) -> Option<File> {
         self.has_room().await;
         let mut queue = self.queue();
-        let superseded = queue.files.iter().position(|old| is_superseded(&old.product, &file.product));
+        let superseded = queue.superseded_by(&file.product);
         let superseded = superseded.and_then(|place| queue.files.remove(place));
         queue.files.push_back(file);
         self.changed.notify_waiters();
@@ -84,7 +87,7 @@ impl Files {
             changed.as_mut().enable();
             {
                 let mut queue = self.queue();
-                let next = queue.files.pop_front();
+                let next = queue.take();
                 if next.is_some() || queue.is_complete {
                     self.changed.notify_waiters();
                     return next;
@@ -110,11 +113,22 @@ impl Files {
     }
 }
 
-/// A branch's checkpoint is wanted for itself.
-fn is_superseded(old: &Product, new: &Product) -> bool {
-    match (old, new) {
-        (Product::Checkpoint { run: old, branch: None, .. }, Product::Checkpoint { run: new, .. }) => old == new,
-        _ => false,
+impl Queue {
+    fn take(&mut self) -> Option<File> {
+        let file = self.files.pop_front()?;
+        if let Product::Checkpoint { step, .. } = file.product {
+            self.begun = Some(step);
+        }
+        Some(file)
+    }
+
+    /// The place of the checkpoint that a newer one makes superfluous. A branch's is wanted for itself.
+    fn superseded_by(&self, new: &Product) -> Option<usize> {
+        let &Product::Checkpoint { run: newer, .. } = new else { return None };
+        self.files.iter().position(|file| match file.product {
+            Product::Checkpoint { run, step, branch: None } => run == newer && Some(step) != self.begun,
+            _ => false,
+        })
     }
 }
 
@@ -140,5 +154,33 @@ mod tests {
             left.push(file);
         }
         assert_eq!(left, [checkpoint(1, 1, None), checkpoint(0, 2, Some(0)), checkpoint(0, 3, None)]);
+    }
+
+    /// Were each replaced for itself, a slow network would never leave the runs a step that all of them have.
+    #[tokio::test]
+    async fn checkpoints_of_a_pack_go_together_however_slow_the_way_is() {
+        let files = Files::default();
+        let push = async |step| {
+            for run in 0..3 {
+                files.push(checkpoint(run, step, None)).await;
+            }
+        };
+        push(1).await;
+        let mut stored = vec![files.next().await.unwrap()];
+        for step in 2..40 {
+            push(step).await;
+            if step % 3 == 0 {
+                stored.push(files.next().await.unwrap());
+            }
+        }
+        let step = |file: &File| match file.product {
+            Product::Checkpoint { run, step, .. } => (run, step),
+            _ => unreachable!(),
+        };
+        let stored: Vec<_> = stored.iter().map(step).collect();
+        for (place, pack) in stored.chunks_exact(3).enumerate() {
+            let first = pack[0].1;
+            assert_eq!(pack, [(0, first), (1, first), (2, first)], "pack {place} of {stored:?}");
+        }
     }
 }
