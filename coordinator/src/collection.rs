@@ -81,7 +81,9 @@ pub enum CollectError {
     #[error(transparent)]
     Stopped(#[from] Stopped),
     /// Another coordinator may lead.
-    #[error("this coordinator is not sure that it leads, as long as it does not reach its database; nothing is removed")]
+    #[error(
+        "this coordinator is not sure that it leads, as long as it does not reach its database; nothing is removed"
+    )]
     Unsure,
 }
 

@@ -63,8 +63,8 @@ struct Serve {
     #[command(flatten)]
     folder: Folder,
     /// Keep the journal in PostgreSQL: postgres://USER:PASSWORD@HOST:5432/NAME?sslmode=require. Several coordinators may
-    /// share it: one leads, the others stand by.
-    #[arg(long, env = "TUTTI_DATABASE", hide_env_values = true, value_name = "URL")]
+    /// share it: one leads, the others stand by. They share the artifacts as well, so --artifacts must say where those lie.
+    #[arg(long, env = "TUTTI_DATABASE", hide_env_values = true, value_name = "URL", requires = "artifacts")]
     database: Option<String>,
     /// The authorities that the database's certificate is checked against, as PEM, instead of the system's.
     #[arg(long, env = "TUTTI_DATABASE_CA", value_name = "FILE")]

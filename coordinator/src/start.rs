@@ -225,7 +225,8 @@ impl Parts {
             Box::new(taking_up.insert(actor(driver)).clone())
         })?;
         let (settings, progress, stopping) = (Arc::new(settings), ProgressBoard::new(), CancellationToken::new());
-        let collector = Collector::new(store.clone(), driver.clone(), claims.clone(), lead.tenure(), settings.artifact_age_min);
+        let collector =
+            Collector::new(store.clone(), driver.clone(), claims.clone(), lead.tenure(), settings.artifact_age_min);
         tokio::spawn(collect_forever(collector.clone(), settings.collect_every));
         let shared = Shared {
             driver,

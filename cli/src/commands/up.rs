@@ -30,6 +30,13 @@ pub struct Args {
     /// Devices, dealt to the workers in turn: cpu, cuda:0, ….
     #[arg(long = "device", value_name = "DEVICE", default_value = "cpu", value_delimiter = ',')]
     devices: Vec<String>,
+    /// Where artifacts lie instead of in the data directory: a folder, s3://, gs:// or az://. Credentials come from the
+    /// environment.
+    #[arg(long, value_name = "URL")]
+    artifacts: Option<String>,
+    /// How long tasks go on computing without contact to the coordinator [default: the workers' own, 600].
+    #[arg(long, value_name = "SECONDS")]
+    away_limit_s: Option<f64>,
     /// Forget what an earlier cluster left in the data directory.
     #[arg(long)]
     fresh: bool,
@@ -67,7 +74,12 @@ fn stopped(jobs: &[Job]) -> Result<()> {
 }
 
 async fn session(cluster: &mut Cluster, args: &Args, jobs: &[Job]) -> Result<()> {
-    let settings = Settings { workers: args.workers, devices: args.devices.clone() };
+    let settings = Settings {
+        workers: args.workers,
+        devices: args.devices.clone(),
+        artifacts: args.artifacts.clone(),
+        away_limit_s: args.away_limit_s,
+    };
     let notes = Notes::new();
     let endpoint = cluster.start(&settings).await?;
     notes.say(&greeting(&endpoint, args));

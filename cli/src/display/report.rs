@@ -138,12 +138,16 @@ fn remarks(report: &Report) -> Vec<String> {
         let listed: Vec<_> = named.map(|(member, weight)| format!("{} {weight:.3}", member.name)).collect();
         remarks.push(format!("The members' weights: {}.", listed.join(", ")));
     }
+    let lost =
+        report.lost.iter().map(|lost| format!("Without `{}`, which is lost: {}", lost.name, lost.why.trim_end()));
+    remarks.extend(lost);
     if remarks.len() == 1 { Vec::new() } else { remarks }
 }
 
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use ensemble::report::LostRow;
 
     fn scores(accuracy: f64) -> Option<Scores> {
         Some(Scores { accuracy, nll: 1.0 - accuracy, brier: 2.0 * (1.0 - accuracy), ece: 0.0125, samples: 10_000 })
@@ -203,6 +207,12 @@ model          acc. %     NLL   Brier     ECE
 seed-0          88.00  0.1200  0.2400  0.0125
 
 ensemble of 1   93.00  0.0700  0.1400  0.0125";
+        assert_eq!(format!("\n{}", report(&lean)), expected);
+        let why = "`demo-1/train/3` failed (device, 50 of 50 times): CUDA error".to_owned();
+        lean.lost = vec![LostRow { name: "seed-1".to_owned(), why }];
+        let expected = format!(
+            "{expected}\n\nWithout `seed-1`, which is lost: `demo-1/train/3` failed (device, 50 of 50 times): CUDA error"
+        );
         assert_eq!(format!("\n{}", report(&lean)), expected);
     }
 }

@@ -12,9 +12,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A worker that drains stores the checkpoints of what it is at; the coordinator flushes its journal.
-const WORKER_STOP_TIMEOUT: Duration = Duration::from_secs(15);
-const COORDINATOR_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// A worker that drains stores the checkpoints of what it is at; the coordinator flushes its journal. Both bound that by
+/// themselves, to 20 s and 10 s: these are for one that hangs.
+const WORKER_STOP_TIMEOUT: Duration = Duration::from_secs(25);
+const COORDINATOR_STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 const COORDINATOR: &str = "coordinator";
 
@@ -24,6 +25,10 @@ pub struct Settings {
     pub workers: NonZeroUsize,
     /// Dealt to the workers in turn.
     pub devices: Vec<String>,
+    /// Where artifacts lie, if not in the coordinator's folder. The workers then move them by themselves.
+    pub artifacts: Option<String>,
+    /// How long the workers go on without the coordinator, if not as long as they do by themselves.
+    pub away_limit_s: Option<f64>,
 }
 
 /// The processes of the cluster.
@@ -44,7 +49,7 @@ impl Cluster {
     /// # Errors
     /// A program is missing, or ends before it is ready.
     pub async fn start(&mut self, settings: &Settings) -> Result<String> {
-        let endpoint = self.start_coordinator().await?;
+        let endpoint = self.start_coordinator(settings).await?;
         for index in 0..settings.workers.get() {
             self.start_worker(index, &endpoint, settings)?;
         }
@@ -55,11 +60,12 @@ impl Cluster {
         Ok(endpoint)
     }
 
-    async fn start_coordinator(&mut self) -> Result<String> {
+    async fn start_coordinator(&mut self, settings: &Settings) -> Result<String> {
         let data_dir = self.folder.of_process(COORDINATOR);
-        let arguments = ["--listen".into(), "127.0.0.1:0".into(), "--data-dir".into(), text(data_dir)];
+        let options = [("--listen", Some("127.0.0.1:0".to_owned())), ("--data-dir", Some(text(data_dir)))];
+        let arguments = given(options.into_iter().chain([("--artifacts", settings.artifacts.clone())]));
         let (program, log) = (sibling("tutti-coordinator")?, self.folder.log(COORDINATOR));
-        let child = Child::new(COORDINATOR, program, arguments.into(), "listening on ", log)?;
+        let child = Child::new(COORDINATOR, program, arguments, "listening on ", log)?;
         let coordinator = self.coordinator.insert(child);
         coordinator.launch()?;
         let url = coordinator.ready().await?;
@@ -73,13 +79,15 @@ impl Cluster {
         let name = format!("worker-{}", index + 1);
         let device = &settings.devices[index % settings.devices.len()];
         let options = [
-            ("--coordinator", format!("http://{endpoint}")),
-            ("--name", name.clone()),
-            ("--data-dir", text(self.folder.of_process(&name))),
-            ("--devices", device.clone()),
-            ("--threads-per-slot", threads_per_worker(settings.workers).to_string()),
+            ("--coordinator", Some(format!("http://{endpoint}"))),
+            ("--name", Some(name.clone())),
+            ("--data-dir", Some(text(self.folder.of_process(&name)))),
+            ("--devices", Some(device.clone())),
+            ("--threads-per-slot", Some(threads_per_worker(settings.workers).to_string())),
+            ("--artifacts", settings.artifacts.clone()),
+            ("--away-limit-s", settings.away_limit_s.map(|seconds| seconds.to_string())),
         ];
-        let arguments = options.into_iter().flat_map(|(option, value)| [option.to_owned(), value]).collect();
+        let arguments = given(options.into_iter());
         let log = self.folder.log(&name);
         let mut worker = Child::new(&name, sibling("tutti-worker")?, arguments, "joined", log)?;
         worker.launch()?;
@@ -130,6 +138,12 @@ async fn stop(children: &mut [Child], timeout: Duration) {
 
 async fn all_ended(processes: &mut [&mut Process]) {
     join_all(processes.iter_mut().map(|process| process.ended())).await;
+}
+
+/// The options that have a value, as a command line.
+fn given(options: impl Iterator<Item = (&'static str, Option<String>)>) -> Vec<String> {
+    let options = options.filter_map(|(option, value)| Some([option.to_owned(), value?]));
+    options.flatten().collect()
 }
 
 /// The cores are shared evenly; a worker has at least one.

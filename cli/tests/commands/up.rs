@@ -47,7 +47,11 @@ impl Stage {
 
     /// Starts the cluster and waits until it says that it is ready.
     fn up(&self) -> Up {
-        let mut child = self.command().spawn().unwrap();
+        Self::ready(self.command())
+    }
+
+    fn ready(mut command: Command) -> Up {
+        let mut child = command.spawn().unwrap();
         let mut messages = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         messages.read_line(&mut line).unwrap();
@@ -114,6 +118,20 @@ fn a_cluster_comes_up_and_stops_cleanly() {
         assert!(stage.path("tutti-coordinator.stopped").exists());
         assert!(!stage.path(".tutti/endpoint").exists());
     }
+}
+
+#[test]
+fn what_the_cluster_is_told_reaches_its_processes() {
+    let says = "echo \"$*\" >>\"$0.arguments\"";
+    let stage = Stage::new(&[OBEDIENT, says, COORDINATOR_READY, WAIT], &[OBEDIENT, says, WORKER_READY, WAIT]);
+    let mut command = stage.command();
+    command.args(["--workers", "1", "--artifacts", "s3://bucket/tutti", "--away-limit-s", "1800"]);
+    let mut up = Stage::ready(command);
+    up.signal("TERM");
+    assert!(up.child.wait().unwrap().success());
+    let arguments = |name: &str| fs::read_to_string(stage.path(&format!("{name}.arguments"))).unwrap();
+    assert!(arguments("tutti-coordinator").ends_with(" --artifacts s3://bucket/tutti\n"));
+    assert!(arguments("tutti-worker").ends_with(" --artifacts s3://bucket/tutti --away-limit-s 1800\n"));
 }
 
 #[test]

@@ -172,7 +172,9 @@ impl Driver {
         let snapshot = Snapshot { sequence: self.sequence, at: self.last, state };
         match self.journal.keep_snapshot(&snapshot) {
             Err(deposed @ JournalError::Deposed { .. }) => return Err(deposed),
-            Err(error) => tracing::warn!(%error, "the state could not be kept; the next start replays more of the journal"),
+            Err(error) => {
+                tracing::warn!(%error, "the state could not be kept; the next start replays more of the journal")
+            }
             Ok(()) => {}
         }
         Ok(())

@@ -80,6 +80,7 @@ impl Process {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_tutti-coordinator"));
         command.args(["--database", url, "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
+        command.arg("--artifacts").arg(folder.path().join("artifacts"));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let (say, lines) = mpsc::channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());

@@ -41,7 +41,8 @@ async fn an_outage_of_the_database_loses_nothing_and_repeats_nothing() {
         });
         join_all(asked.collect::<Vec<_>>())
     };
-    let all_taken = |answers: Vec<Result<Result<(), _>, _>>| answers.into_iter().for_each(|taken| taken.unwrap().unwrap());
+    let all_taken =
+        |answers: Vec<Result<Result<(), _>, _>>| answers.into_iter().for_each(|taken| taken.unwrap().unwrap());
 
     all_taken(soon(ask(0)).await);
     server.kill();

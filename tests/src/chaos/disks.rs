@@ -55,7 +55,7 @@ pub fn fill_workers(stage: &mut Stage) -> usize {
 /// The disk of a worker that trains fails for a while.
 pub fn fail_workers(stage: &mut Stage) -> usize {
     let training = stage.training();
-    let calls = ["posix/io/sync/fsync"];
+    let calls = ["posix/io/dir/rename"];
     let (worker, mark) = (stage.host(&training).process.id(), stage.host(&training).process.log.mark());
     let engines = children(worker);
     let libfiu = stage.fleet.libfiu.as_ref().unwrap();
@@ -90,6 +90,17 @@ pub fn truncate_checkpoint(stage: &mut Stage) -> usize {
     stage.expect([Expected::anew(training)]);
     stage.damaged.insert(digest);
     1
+}
+
+/// An operator has the garbage removed that jobs leave behind while they run.
+pub fn collect_garbage(stage: &mut Stage) -> usize {
+    patiently("there is garbage", || {
+        let removed = stage.fleet.observer.collect_garbage();
+        if removed == 0 {
+            stage.breathe(Duration::from_millis(200));
+        }
+        (removed > 0).then_some(removed)
+    })
 }
 
 /// The file in the store of the checkpoint that a run would go on from.

@@ -49,11 +49,13 @@ pub enum Fault {
     FailWorkerDisk,
     /// Half of a checkpoint is lost in the store.
     TruncateCheckpoint,
+    /// Garbage is collected amid everything.
+    CollectGarbage,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::KillWorker,
         Self::LoseWorker,
         Self::FreezeWorker,
@@ -75,6 +77,7 @@ impl Fault {
         Self::FillWorkerDisk,
         Self::FailWorkerDisk,
         Self::TruncateCheckpoint,
+        Self::CollectGarbage,
     ];
 
     /// Does it, and says how many processes, connections, disks or files were really hit: if none, it has not fired.
@@ -101,6 +104,7 @@ impl Fault {
             Self::FillWorkerDisk => disks::fill_workers(stage),
             Self::FailWorkerDisk => disks::fail_workers(stage),
             Self::TruncateCheckpoint => disks::truncate_checkpoint(stage),
+            Self::CollectGarbage => disks::collect_garbage(stage),
         }
     }
 

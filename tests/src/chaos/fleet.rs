@@ -3,6 +3,7 @@
 use super::bucket::Bucket;
 use super::disk::Disk;
 use super::libfiu::Libfiu;
+use super::log::Mark;
 use super::observer::Observer;
 use super::process::Process;
 use crate::program;
@@ -92,7 +93,7 @@ impl Fleet {
 
     /// How often what must not count was found out, by workers and by the coordinator.
     pub fn refusals(&self) -> [(&'static str, usize); 3] {
-        let times = |process: &Process, words| process.log.count(process.log.start(), &[words]);
+        let times = |process: &Process, words| process.log.count(Mark::START, &[words]);
         let given_up = self.workers.iter().map(|host| times(&host.process, "lease was not kept")).sum();
         let refused = times(&self.coordinator, "a result does not count");
         let damaged = times(&self.coordinator, "an artifact is damaged");
@@ -135,6 +136,7 @@ fn coordinator(folder: &Path, address: SocketAddr, disk: &Disk, libfiu: Option<&
         .with([("--listen", address.to_string())])
         .with([("--data-dir", disk.folder().join("data"))])
         .with([("--lease-ms", millis(LEASE)), ("--heartbeat-ms", millis(HEARTBEAT))])
+        .with([("--artifact-age-min-s", "1")])
         .within(libfiu.map(Libfiu::environment).into_iter().flatten())
 }
 

@@ -18,6 +18,11 @@ pub struct Log {
 #[derive(Clone, Copy, Debug)]
 pub struct Mark(u64);
 
+impl Mark {
+    /// Before everything.
+    pub const START: Self = Self(0);
+}
+
 impl Log {
     /// A log in this file.
     pub fn new(path: PathBuf) -> Self {
@@ -49,14 +54,9 @@ impl Log {
         text.lines().filter(|line| words.iter().all(|word| line.contains(word))).count()
     }
 
-    /// All of it, for whoever counts over all lives.
-    pub fn start(&self) -> Mark {
-        Mark(0)
-    }
-
     /// Its last lines.
     pub fn tail(&self) -> String {
-        let text = self.since(self.start());
+        let text = self.since(Mark::START);
         let lines: Vec<_> = text.lines().collect();
         format!("== {}\n{}\n", self.path.display(), lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n"))
     }

@@ -1,10 +1,12 @@
 //! A user and an operator who ask the coordinator, and ask again for as long as it is away.
 
 use super::wait::{patiently, wait_until};
+use proto::v1::admin_client::AdminClient;
 use proto::v1::jobs_client::JobsClient;
 use proto::v1::{
-    Checkpoint, DescribeModelsRequest, GetReportRequest, Job, JobStatus, ListCheckpointsRequest, ListJobsRequest,
-    ListMembersRequest, ListWorkersRequest, Member, ModelEntry, RunProgress, SubmitRequest, WatchRequest, Worker,
+    Checkpoint, CollectGarbageRequest, DescribeModelsRequest, GetReportRequest, Job, JobStatus, ListCheckpointsRequest,
+    ListJobsRequest, ListMembersRequest, ListWorkersRequest, Member, ModelEntry, RunProgress, SubmitRequest,
+    WatchRequest, Worker,
 };
 use std::future::Future;
 use std::time::Duration;
@@ -119,6 +121,15 @@ impl Observer {
         self.ask(|mut jobs| {
             let request = GetReportRequest { job: job.to_owned() };
             async move { Ok(jobs.get_report(request).await?.into_inner().report_json) }
+        })
+    }
+
+    /// Has garbage collected. How many artifacts that removed.
+    pub fn collect_garbage(&self) -> usize {
+        self.ask(|_| async {
+            let mut admin = AdminClient::new(self.endpoint.connect_lazy());
+            let reply = admin.collect_garbage(CollectGarbageRequest::default()).await?;
+            Ok(reply.into_inner().removed.len())
         })
     }
 

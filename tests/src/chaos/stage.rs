@@ -3,6 +3,7 @@
 use super::fault::Fault;
 use super::fleet::{Fleet, Host, Keeping};
 use super::jobs::{Kind, Order, Outcome, is_done};
+use super::log::Mark;
 use super::observer::Training;
 use super::tally::Tally;
 use super::wait::{patiently, wait_until, within};
@@ -33,6 +34,8 @@ pub struct Stage {
     /// What is being inflicted, and what must become of the runs that it and earlier ones hit.
     fault: Option<Fault>,
     expected: Vec<(Fault, Expected)>,
+    /// Where the workers' logs were when the fault began.
+    marks: BTreeMap<String, Mark>,
     /// Artifacts that were damaged in the store.
     pub damaged: BTreeSet<String>,
 }
@@ -44,17 +47,19 @@ pub struct Expected {
     pub since: Instant,
     /// Whether another attempt begins; else the same one goes on.
     pub anew: bool,
+    /// Where its worker's log was when the fault began.
+    mark: Mark,
 }
 
 impl Expected {
     /// That a run is granted anew and trained on.
     pub fn anew(training: Training) -> Self {
-        Self { training, since: Instant::now(), anew: true }
+        Self { training, since: Instant::now(), anew: true, mark: Mark::START }
     }
 
     /// That a run goes on under the lease that it has.
     pub fn kept(training: Training) -> Self {
-        Self { training, since: Instant::now(), anew: false }
+        Self { training, since: Instant::now(), anew: false, mark: Mark::START }
     }
 }
 
@@ -75,6 +80,7 @@ impl Stage {
             engine_faults: BTreeMap::new(),
             fault: None,
             expected: Vec::new(),
+            marks: BTreeMap::new(),
             damaged: BTreeSet::new(),
         };
         stage.run_baseline();
@@ -102,6 +108,8 @@ impl Stage {
     /// Inflicts a fault and writes down what came of it.
     pub fn inflict(&mut self, fault: Fault) {
         self.fault = Some(fault);
+        let workers = self.fleet.workers.iter().map(|host| &host.process);
+        self.marks = workers.map(|worker| (worker.name.clone(), worker.log.mark())).collect();
         let hits = fault.inflict(self);
         assert!(hits > 0, "{fault:?} did not fire");
         self.tally.note(fault, hits);
@@ -111,7 +119,10 @@ impl Stage {
     /// Notes what must become of runs that are being hit.
     pub fn expect(&mut self, expected: impl IntoIterator<Item = Expected>) {
         let fault = self.fault.expect("only faults expect something");
-        self.expected.extend(expected.into_iter().map(|expected| (fault, expected)));
+        for expected in expected {
+            let mark = self.marks[&expected.training.worker];
+            self.expected.push((fault, Expected { mark, ..expected }));
+        }
     }
 
     /// Lets some time pass in which what is down stays so.
@@ -178,22 +189,31 @@ impl Stage {
 
     fn see_what_was_expected(&mut self) {
         for (fault, expected) in std::mem::take(&mut self.expected) {
-            match self.fate(&expected.training) {
+            match self.fate(&expected) {
                 Fate::Open => self.expected.push((fault, expected)),
                 fate => self.tally.note_fate(fault, expected.anew, fate, expected.since.elapsed()),
             }
         }
     }
 
-    fn fate(&self, was: &Training) -> Fate {
+    fn fate(&self, expected: &Expected) -> Fate {
+        let was = &expected.training;
         let status = self.fleet.observer.status(&was.job);
         let run = status.runs.iter().find(|run| run.run == was.run).unwrap();
         let moved = run.progress.is_some_and(|progress| progress.step != was.step);
         match (run.state.as_str(), run.attempt > was.attempt, moved) {
             ("done", false, _) | ("training", false, true) => Fate::Kept,
+            ("done", true, _) | ("training", true, true) if self.was_handed_back(expected) => Fate::HandedBack,
             ("done", true, _) | ("training", true, true) => Fate::Anew,
             _ => Fate::Open,
         }
+    }
+
+    /// Whether a run that would have gone on made way for a more urgent job.
+    fn was_handed_back(&self, Expected { training, anew, mark, .. }: &Expected) -> bool {
+        let worker = self.fleet.workers.iter().find(|host| host.process.name == training.worker).unwrap();
+        let task = format!("{}/train/", training.job);
+        !anew && worker.process.log.count(*mark, &["task handed back", &task]) > 0
     }
 
     /// A run that is being trained, any of them.
@@ -280,4 +300,6 @@ pub enum Fate {
     Kept,
     /// Another attempt goes on, or has ended.
     Anew,
+    /// Another attempt goes on because this one was handed back in order, which has nothing to do with the fault.
+    HandedBack,
 }

@@ -44,7 +44,7 @@ impl Tally {
         match fate {
             Fate::Kept => count.kept += 1,
             Fate::Anew => count.anew += 1,
-            Fate::Open => return,
+            Fate::Open | Fate::HandedBack => return,
         }
         if anew == (fate == Fate::Anew) {
             count.seconds.push(after.as_secs_f64());

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::data::{EvaluationBatches, Selection};
 use crate::error::TaskError;
+use crate::event::{Event, Listener};
 use crate::model_file;
 use crate::nn::Mode;
 use crate::predict;
@@ -11,7 +12,7 @@ use crate::session::{ModelTask, Session};
 
 /// Recomputes the running statistics as equal means over batches of the run's training samples, unchanged by
 /// augmentation, as `torch.optim.swa_utils.update_bn` does; writes the model anew.
-pub fn calibrate(session: &mut Session, task: &ModelTask) -> Result<PathBuf, TaskError> {
+pub fn calibrate(session: &mut Session, task: &ModelTask, listener: &mut dyn Listener) -> Result<PathBuf, TaskError> {
     let data = session.data.load(&task.job.data)?;
     let (mut network, file) = predict::load_for(&task.model, &data, session.device)?;
     let selection = Selection::new(&task.job, task.run.samples, &data.train.host_labels);
@@ -21,6 +22,7 @@ pub fn calibrate(session: &mut Session, task: &ModelTask) -> Result<PathBuf, Tas
     network.begin_calibration()?;
     for batch in batches.iter() {
         drop(network.forward(&batch?.images, Mode::Calibrate)?);
+        listener.tell(Event::Further);
     }
     let path = task.scratch.join(format!("run-{}-calibrated.safetensors", task.run.index));
     let note = format!("batch-norm statistics over {} training samples", selection.training.len());

@@ -7,6 +7,7 @@ use tch::{Device, TchError, Tensor};
 use crate::artifact::{self, Metadata, Tensors};
 use crate::data::{EvaluationBatches, Normalization, Part, Selection};
 use crate::error::TaskError;
+use crate::event::Listener;
 use crate::nn::Network;
 use crate::predict;
 use crate::scoring;
@@ -15,14 +16,14 @@ use crate::session::{ModelTask, Session};
 /// Predicts the validation part, the test part and, for a run that held one out, its fold. The file has, for each part
 /// that there is, `PART.logits` `[N, K]` f32 and `PART.labels` `[N]` i64, in ascending order of samples, and
 /// `held_out.indices` `[N]` i64 into the training files.
-pub fn evaluate(session: &mut Session, task: &ModelTask) -> Result<PathBuf, TaskError> {
+pub fn evaluate(session: &mut Session, task: &ModelTask, listener: &mut dyn Listener) -> Result<PathBuf, TaskError> {
     let data = session.data.load(&task.job.data)?;
     let (mut network, file) = predict::load_for(&task.model, &data, session.device)?;
     let selection = Selection::new(&task.job, task.run.samples, &data.train.host_labels);
     let normalization = &file.interface.normalization;
     let mut tensors = Tensors::new();
     let mut add = |name: &str, part: &Part, samples: &[i64]| -> Result<(), TaskError> {
-        tensors.extend(predictions(&mut network, name, part, samples, normalization)?);
+        tensors.extend(predictions(&mut network, name, part, samples, normalization, listener)?);
         Ok(())
     };
     add("validation", &data.train, &selection.validation)?;
@@ -45,13 +46,14 @@ fn predictions(
     part: &Part,
     samples: &[i64],
     normalization: &Normalization,
+    listener: &mut dyn Listener,
 ) -> Result<Tensors, TaskError> {
     if samples.is_empty() {
         return Ok(Tensors::new());
     }
     let normalization = std::slice::from_ref(normalization);
     let batches = EvaluationBatches::new(part, &[samples], normalization, scoring::batch_size(1))?;
-    let answers = scoring::answers(network, &batches)?.remove(0);
+    let answers = scoring::answers(network, &batches, listener)?.remove(0);
     let on_host = |tensor: &Tensor| -> Result<Tensor, TchError> { tensor.f_to_device(Device::Cpu)?.f_contiguous() };
     Ok(vec![
         (format!("{name}.logits"), on_host(&answers.logits)?),

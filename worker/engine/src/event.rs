@@ -16,6 +16,9 @@ pub enum Event {
         /// How far.
         progress: Progress,
     },
+    /// One more batch is done in a task, or a part of one, that has nothing else to say meanwhile. Whoever watches over the
+    /// engine sees that it gets further.
+    Further,
     /// A file from which a run can go on.
     Checkpoint {
         /// The run's index.

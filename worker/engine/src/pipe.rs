@@ -70,8 +70,12 @@ impl Engine {
                 let work = |worker: &mut Worker| train(&mut self.session, &convert::train_task(task)?, worker);
                 worker.run(|worker| work(worker).map(|()| PathBuf::new()));
             }
-            Request::Calibrate(task) => worker.run(|_| calibrate(&mut self.session, &convert::model_task(task)?)),
-            Request::Evaluate(task) => worker.run(|_| evaluate(&mut self.session, &convert::model_task(task)?)),
+            Request::Calibrate(task) => {
+                worker.run(|worker| calibrate(&mut self.session, &convert::model_task(task)?, worker));
+            }
+            Request::Evaluate(task) => {
+                worker.run(|worker| evaluate(&mut self.session, &convert::model_task(task)?, worker));
+            }
             Request::Load(load) => self.load(load, worker),
             Request::Unload(unload) => drop(self.predictors.remove(&unload.predictor)),
             Request::Predict(predict) => self.predict(predict, worker),

@@ -3,6 +3,7 @@
 use tch::{Kind, Reduction, TchError, Tensor};
 
 use crate::data::EvaluationBatches;
+use crate::event::{Event, Listener};
 use crate::nn::{Mode, Network, NetworkError};
 
 /// Images in one evaluation pass, of all members together: enough to keep a GPU busy, little beside training's memory.
@@ -32,12 +33,17 @@ pub struct Answers {
 }
 
 /// What each member answers for its samples.
-pub fn answers(network: &mut Network, batches: &EvaluationBatches<'_>) -> Result<Vec<Answers>, NetworkError> {
+pub fn answers(
+    network: &mut Network,
+    batches: &EvaluationBatches<'_>,
+    listener: &mut dyn Listener,
+) -> Result<Vec<Answers>, NetworkError> {
     let (mut logits, mut labels) = (Vec::new(), Vec::new());
     for batch in batches.iter() {
         let batch = batch?;
         logits.push(network.forward(&batch.images, Mode::Evaluate)?);
         labels.push(batch.labels);
+        listener.tell(Event::Further);
     }
     let (logits, labels) = (Tensor::f_cat(&logits, 1)?, Tensor::f_cat(&labels, 1)?);
     let of_member = |(member, &count): (i64, &i64)| {

@@ -78,7 +78,7 @@ impl Pack {
 
     fn end_epoch(&mut self, meter: &mut Meter, listener: &mut dyn Listener) -> Result<(), TaskError> {
         self.averages.after_epoch(&self.network)?;
-        for (member, score) in self.scores()? {
+        for (member, score) in self.scores(listener)? {
             self.members[member].score = Some(score);
         }
         meter.report(self, listener)?;
@@ -86,7 +86,7 @@ impl Pack {
     }
 
     /// The score of each member that goes on and has samples to be scored on.
-    fn scores(&mut self) -> Result<Vec<(usize, Score)>, TaskError> {
+    fn scores(&mut self, listener: &mut dyn Listener) -> Result<Vec<(usize, Score)>, TaskError> {
         let scored: Vec<&[i64]> = self.members.iter().map(|member| member.selection.scored()).collect();
         if scored.iter().any(|samples| samples.is_empty()) {
             return Ok(Vec::new());
@@ -95,7 +95,7 @@ impl Pack {
         let size = scoring::batch_size(self.network.width());
         let data: &Data = &self.data;
         let batches = EvaluationBatches::new(&data.train, &scored, &normalizations, size)?;
-        let answers = scoring::answers(&mut self.network, &batches)?;
+        let answers = scoring::answers(&mut self.network, &batches, listener)?;
         let going_on = self.members.iter().zip(answers).enumerate().filter(|(_, (member, _))| !member.is_done);
         going_on.map(|(place, (_, answers))| Ok((place, answers.score()?))).collect()
     }

@@ -12,8 +12,8 @@ use prost::Message;
 use proto::v1::engine_event::Event;
 use proto::v1::engine_request::Request;
 use proto::v1::{
-    self, EngineEvent, EngineLoad, EngineModel, EngineModelWork, EnginePredict, EngineRequest, EngineRun, EngineStop,
-    EngineTrain, FailureClass,
+    self, EngineEvent, EngineLoad, EngineModel, EngineModelWork, EnginePredict, EngineProgress, EngineRequest,
+    EngineRun, EngineStop, EngineTrain, FailureClass,
 };
 
 /// A running engine; killed when dropped.
@@ -110,7 +110,11 @@ fn a_job_is_trained_evaluated_and_asked() {
         model_path: model.path.clone(),
         scratch: lab.scratch.path().to_string_lossy().into_owned(),
     }));
-    let Some(Event::Finished(finished)) = engine.until_end().pop() else { panic!("evaluation failed") };
+    let mut events = engine.until_end();
+    let Some(Event::Finished(finished)) = events.pop() else { panic!("evaluation failed") };
+    let further = Event::Progress(EngineProgress { run: 0, progress: None });
+    // One for each batch of the validation part and of the test part: nobody takes a long evaluation for a dead one.
+    assert_eq!(events, [further.clone(), further]);
     assert!(lab::tensors(finished.path.as_ref()).iter().any(|(name, _)| name == "test.logits"));
 
     engine.ask(Request::Load(EngineLoad {

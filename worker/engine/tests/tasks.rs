@@ -8,7 +8,7 @@ use engine::calibrate::calibrate;
 use engine::evaluate::evaluate;
 use engine::predict::{Predictor, Question};
 use ensemble::run::{ModelKind, MovingAverage, Run, Samples};
-use lab::{Lab, distance, run, tensors};
+use lab::{Lab, Silent, distance, run, tensors};
 use tch::{Device, Kind, Tensor};
 
 const EMA: MovingAverage = MovingAverage { average: 0, decay: 0.5, warmup: false };
@@ -25,7 +25,7 @@ fn predictions_cover_every_part_that_there_is() {
     let events = lab.trained(&job, &[run(&job, 1)]);
     let model = events.models()[&(1, ModelKind::Final)].clone();
     let task = lab.model_task(&job, &fold, model.clone());
-    let file = tensors(&evaluate(&mut lab.session, &task).unwrap());
+    let file = tensors(&evaluate(&mut lab.session, &task, &mut Silent).unwrap());
     let shapes =
         |part: &str| (of(&file, &format!("{part}.logits")).size(), of(&file, &format!("{part}.labels")).size());
     assert_eq!(shapes("validation"), (vec![20, 10], vec![20]));
@@ -35,7 +35,7 @@ fn predictions_cover_every_part_that_there_is() {
 
     // What a run was scored on while it trained is what its model is scored on afterwards.
     let task = lab.model_task(&job, &run(&job, 1), model);
-    let file = tensors(&evaluate(&mut lab.session, &task).unwrap());
+    let file = tensors(&evaluate(&mut lab.session, &task, &mut Silent).unwrap());
     assert!(file.iter().all(|(name, _)| !name.starts_with("held_out")));
     let right = of(&file, "validation.logits").argmax(-1, false).eq_tensor(of(&file, "validation.labels"));
     let score = events.progress(1).last().unwrap().score.unwrap();
@@ -52,7 +52,7 @@ fn an_average_is_calibrated_on_the_training_samples() {
     let events = lab.trained(&job, std::slice::from_ref(&trained));
     let average = events.models()[&(0, ModelKind::Average { index: 0 })].clone();
     let task = lab.model_task(&job, &trained, average.clone());
-    let calibrated = calibrate(&mut lab.session, &task).unwrap();
+    let calibrated = calibrate(&mut lab.session, &task, &mut Silent).unwrap();
     let (before, after) = (tensors(&average), tensors(&calibrated));
     assert_eq!(of(&after, "bn1.num_batches_tracked").int64_value(&[]), 3);
     assert_eq!(of(&after, "conv1.weight"), of(&before, "conv1.weight"));
@@ -103,7 +103,7 @@ fn a_predictor_answers_as_evaluation_does() {
         for (answer, run) in answers.iter().zip(&runs) {
             let task =
                 lab.model_task(if run.index == 2 { &other } else { &job }, run, models[run.index as usize].1.clone());
-            let expected = tensors(&evaluate(&mut lab.session, &task).unwrap());
+            let expected = tensors(&evaluate(&mut lab.session, &task, &mut Silent).unwrap());
             let found = Tensor::from_slice(&answer.logits).view([20, 10]);
             let pair = |tensor: Tensor| vec![("logits".to_owned(), tensor)];
             assert!(distance(&pair(found), &pair(of(&expected, "test.logits").shallow_clone())) < 1e-4);
@@ -126,7 +126,7 @@ fn a_model_of_other_data_is_refused() {
     let model = lab.trained(&job, &[run(&job, 0)]).models()[&(0, ModelKind::Final)].clone();
     let wider = lab.job(&["data.classes=12"]);
     let task = lab.model_task(&wider, &run(&job, 0), model);
-    let message = evaluate(&mut lab.session, &task).unwrap_err().to_string();
+    let message = evaluate(&mut lab.session, &task, &mut Silent).unwrap_err().to_string();
     assert!(
         message.contains("it is made for 10 classes and images of 1×28×28, but the data has 12 and 1×28×28"),
         "{message}"

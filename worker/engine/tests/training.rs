@@ -262,6 +262,19 @@ fn what_cannot_work_is_said_plainly_and_classified() {
     assert!(message.starts_with("data in /nowhere: none of train-images-idx3-ubyte, "), "{message}");
 }
 
+/// It is written while the run goes on, and the run ends for want of it all the same.
+#[test]
+fn a_checkpoint_that_cannot_be_written_fails_the_task() {
+    let mut lab = Lab::new(64, 8);
+    let job = lab.job(&["train.epochs=50", "model.architecture={mlp: {hidden: [8]}}"]);
+    std::fs::remove_dir_all(lab.scratch.path()).unwrap();
+    let (events, ended) = lab.train(&job, vec![(run(&job, 0), None)], None);
+    let error = ended.unwrap_err();
+    assert_eq!(error.class(), FailureClass::Infrastructure);
+    assert!(error.to_string().contains("step-2.checkpoint"), "{error}");
+    assert_eq!(events.checkpoints(), []);
+}
+
 #[test]
 fn a_checkpoint_of_another_run_or_a_damaged_one_is_refused() {
     let mut lab = Lab::new(64, 8);

@@ -19,9 +19,9 @@ use proto::v1::engine_request::Request;
 use proto::v1::from_worker::Message;
 use proto::v1::lease::Work;
 use proto::v1::{
-    Artifact, CheckpointStored, Damaged, EngineCheckpoint, EngineFailed, EngineModelFile, EngineModelWork, EngineRun,
-    EngineTrain, FailureClass, Lease, LeaseKey, ModelKind, ModelStored, ModelWork, TaskFailed, TaskFinished, TaskLog,
-    TaskProgress, TrainRun, TrainWork, Yielded,
+    Artifact, CheckpointStored, Damaged, EngineCheckpoint, EngineFailed, EngineModelFile, EngineModelWork,
+    EngineProgress, EngineRun, EngineTrain, FailureClass, Lease, LeaseKey, ModelKind, ModelStored, ModelWork,
+    TaskFailed, TaskFinished, TaskLog, TaskProgress, TrainRun, TrainWork, Yielded,
 };
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -199,7 +199,9 @@ impl Attempt<'_> {
                 Output::Line(_) | Output::Ended(_) => vigil.said_something(),
             }
             match output {
-                Output::Event(Event::Progress(progress)) => self.tell_progress(progress.run, progress.progress),
+                // That it has got further is all that it says.
+                Output::Event(Event::Progress(EngineProgress { progress: None, .. })) => {}
+                Output::Event(Event::Progress(EngineProgress { run, progress })) => self.tell_progress(run, progress),
                 Output::Event(Event::Log(entry)) => {
                     seat.keep_line(entry.text.clone());
                     log.tell(entry.text);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// How often an engine is looked at within the time that it may be still.
+/// How often an engine is looked at within the shorter of the times that it may take.
 const LOOKS: u32 = 8;
 /// Looking more often would cost more than it tells.
 const LOOK_EVERY_MIN: Duration = Duration::from_millis(20);
@@ -35,7 +35,7 @@ pub struct Vigil {
 impl Vigil {
     /// Begins the watch.
     pub fn new(patience: Patience) -> Self {
-        let every = (patience.stall / LOOKS).max(LOOK_EVERY_MIN);
+        let every = (patience.stall.min(patience.step) / LOOKS).max(LOOK_EVERY_MIN);
         let mut looks = interval(every);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { patience, every, looks, still: 0, no_further: 0, processor_time: None }

@@ -10,6 +10,10 @@ use proto::v1::{
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long `further` computes each time.
+const FURTHER_EVERY: Duration = Duration::from_millis(200);
 
 fn main() -> io::Result<()> {
     let mut version = env!("CARGO_PKG_VERSION").to_owned();
@@ -72,6 +76,7 @@ impl Fake {
             "inputs" => self.inputs.iter().try_for_each(|path| log(&std::fs::read_to_string(path)?)),
             "stderr" => writeln!(io::stderr(), "{rest}"),
             "progress" => progress(rest.parse().unwrap_or(0)),
+            "further" => (0..rest.parse().unwrap_or(0)).try_for_each(|_| further()),
             "checkpoint" => {
                 let path = self.write("checkpoint", rest)?;
                 say(Event::Checkpoint(EngineCheckpoint { run: 0, step: 3, path, branch: Some(1) }))
@@ -147,6 +152,15 @@ impl Fake {
 fn progress(step: u64) -> io::Result<()> {
     let progress = Some(Progress { step, ..Progress::default() });
     say(Event::Progress(EngineProgress { run: 0, progress }))
+}
+
+/// Computes for a moment, and says no more than that it has.
+fn further() -> io::Result<()> {
+    let begin = Instant::now();
+    while begin.elapsed() < FURTHER_EVERY {
+        std::hint::spin_loop();
+    }
+    say(Event::Progress(EngineProgress { run: 0, progress: None }))
 }
 
 fn log(text: &str) -> io::Result<()> {

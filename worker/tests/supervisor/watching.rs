@@ -52,3 +52,12 @@ async fn an_engine_that_computes_in_circles_is_killed() {
     assert_eq!(session.told().await, expected);
     worker.stop().await.unwrap();
 }
+
+/// An evaluation has nothing to tell but that it goes on, for longer than a step may take. Nobody else hears of it.
+#[tokio::test]
+async fn an_engine_that_gets_further_may_take_its_time() {
+    let (_coordinator, worker, mut session) = joined(Duration::from_secs(60), Duration::from_secs(2)).await;
+    session.train("t", "further 15; finish", None).await;
+    assert_eq!(session.told().await, "t finished: nothing");
+    worker.stop().await.unwrap();
+}

@@ -198,7 +198,8 @@ impl Steps {
         match self.waiting_out(&lease, || self.shared.store.check(&digest)).await? {
             Ok(()) => {
                 tracing::warn!(worker = %self.worker, task = %lease.task, %digest, "a worker reads badly");
-                let message = format!("artifact {digest} is sound in the store, and was not when it reached the worker");
+                let message =
+                    format!("artifact {digest} is sound in the store, and was not when it reached the worker");
                 let failure = Failure { class: FailureClass::Device, message };
                 self.settle(lease.clone(), Command::Fail { lease, failure }).await
             }

@@ -62,6 +62,7 @@ pub fn event(event: Event) -> Wire {
     let text = |path: PathBuf| path.to_string_lossy().into_owned();
     match event {
         Event::Progress { run, progress: of } => Wire::Progress(EngineProgress { run, progress: Some(progress(of)) }),
+        Event::Further => Wire::Progress(EngineProgress { run: 0, progress: None }),
         Event::Checkpoint { run, step, branch, path } => {
             Wire::Checkpoint(EngineCheckpoint { run, step, branch, path: text(path) })
         }

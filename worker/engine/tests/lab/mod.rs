@@ -114,6 +114,17 @@ impl Listener for Recorder {
     }
 }
 
+/// Whoever listens to nothing and wants nothing.
+pub struct Silent;
+
+impl Listener for Silent {
+    fn tell(&mut self, _: Event) {}
+
+    fn must_stop(&self) -> bool {
+        false
+    }
+}
+
 /// What a task said.
 #[derive(Debug)]
 pub struct Events(pub Vec<Event>);
