@@ -2,9 +2,10 @@
 //!
 //! Each row submits jobs, lets every worker join with one slot, and then plays all tasks to the end: grant, checkpoint,
 //! model, finish, evaluation, and a heartbeat of each worker in between. Commands are made before the clock starts, so
-//! that only the cluster is measured; heartbeats, of which nothing is decided, are left out of the figures. "Placed" is when all jobs are admitted, all workers have joined and no slot
-//! waits beside a task. Then the state is written as a snapshot and read again. The time of a decision must not grow with the
-//! tasks. Memory is that of the process, so each row runs in one of its own.
+//! that only the cluster is measured; heartbeats, of which nothing is decided, are left out of the figures. "Placed" is
+//! when all jobs are admitted, all workers have joined and no slot waits beside a task. Then the state is written as a
+//! snapshot and read again. The time of a decision must not grow with the tasks. Memory is that of the process, so each
+//! row runs in one of its own.
 
 use ensemble::cluster::{Cluster, Command, Effect, EvaluationScores, LeaseKey, Settings, Slot, Work};
 use ensemble::id::{Digest, WorkerId};

@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
 /// A coordinator that takes the connection greets within this time.
-const WELCOME_WITHIN: Duration = Duration::from_secs(10);
+const WELCOME_WITHIN: Duration = Duration::from_secs(5);
 /// After the last message, the coordinator closes its side within this time, or the worker leaves all the same.
 const FAREWELL_WITHIN: Duration = Duration::from_secs(2);
 /// Leases and batches of inputs may have 4 MiB and what is around them.

@@ -131,26 +131,36 @@ impl Drop for Fleet {
 }
 
 fn coordinator(folder: &Path, address: SocketAddr, disk: &Disk, libfiu: Option<&Libfiu>) -> Process {
-    let log = folder.join("coordinator.log");
-    Process::new("coordinator", program("tutti-coordinator"), log, "listening on ")
-        .with([("--listen", address.to_string())])
-        .with([("--data-dir", disk.folder().join("data"))])
-        .with([("--lease-ms", millis(LEASE)), ("--heartbeat-ms", millis(HEARTBEAT))])
-        .with([("--artifact-age-min-s", "1")])
+    coordinator_of("coordinator", folder, address, disk.folder())
         .within(libfiu.map(Libfiu::environment).into_iter().flatten())
+}
+
+/// A coordinator of this name, whose log lies in `folder`.
+pub fn coordinator_of(name: &str, folder: &Path, address: SocketAddr, data: &Path) -> Process {
+    let log = folder.join(format!("{name}.log"));
+    Process::new(name, program("tutti-coordinator"), log, "listening on ")
+        .with([("--listen", address.to_string())])
+        .with([("--data-dir", data.join("data"))])
+        .with([("--lease-ms", millis(LEASE)), ("--heartbeat-ms", millis(HEARTBEAT))])
+        .with([("--artifact-age-min-s", "10")])
 }
 
 fn host(runtime: &Runtime, folder: &Path, upstream: SocketAddr, index: usize, libfiu: Option<&Libfiu>) -> Host {
     let name = format!("worker-{index}");
     let proxy = Proxy::start(runtime.handle(), upstream);
     let disk = Disk::new(folder.join(&name));
-    let process = Process::new(&name, program("tutti-worker"), folder.join(format!("{name}.log")), "joined")
-        .with([("--coordinator", format!("http://{}", proxy.address())), ("--name", name.clone())])
-        .with([("--data-dir", disk.folder().join("data"))])
-        .with([("--devices", "cpu"), ("--threads-per-slot", "1"), ("--drain-s", "15")])
-        .with([("--stall-s", STALL.as_secs().to_string())])
+    let process = worker_of(&name, folder, &format!("http://{}", proxy.address()), disk.folder())
         .within(libfiu.map(Libfiu::environment).into_iter().flatten());
     Host { process, proxy, disk }
+}
+
+/// A worker of this name, whose log lies in `folder`.
+pub fn worker_of(name: &str, folder: &Path, coordinators: &str, data: &Path) -> Process {
+    Process::new(name, program("tutti-worker"), folder.join(format!("{name}.log")), "joined")
+        .with([("--coordinator", coordinators), ("--name", name)])
+        .with([("--data-dir", data.join("data"))])
+        .with([("--devices", "cpu"), ("--threads-per-slot", "1"), ("--drain-s", "15")])
+        .with([("--stall-s", STALL.as_secs().to_string())])
 }
 
 /// The same process, with its artifacts in a bucket if there is one.
@@ -162,7 +172,7 @@ fn in_bucket(process: Process, bucket: Option<&Bucket>) -> Process {
 }
 
 /// The coordinator comes back where it was, so that its port cannot be any.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 

@@ -88,6 +88,19 @@ pub fn is_done(job: &proto::v1::Job) -> bool {
     }
 }
 
+/// The models that a job which is done keeps, by what they are.
+pub fn kept_models(observer: &Observer, job: &str) -> BTreeMap<String, String> {
+    let mut models = BTreeMap::new();
+    for what in ["ensemble", "average"] {
+        models.extend(
+            observer.models(job, what).into_iter().map(|model| (format!("{what} {}", model.name), model.digest)),
+        );
+    }
+    let members = observer.members(job).into_iter();
+    models.extend(members.map(|member| (format!("member {}", member.name), member.digest)));
+    models
+}
+
 /// All that a job leaves behind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
@@ -99,13 +112,7 @@ pub struct Outcome {
 impl Outcome {
     /// Of a job that is done.
     pub fn of(observer: &Observer, job: &str) -> Self {
-        let mut artifacts = BTreeMap::new();
-        for what in ["ensemble", "average"] {
-            let models = observer.models(job, what).into_iter();
-            artifacts.extend(models.map(|model| (format!("{what} {}", model.name), model.digest)));
-        }
-        let members = observer.members(job).into_iter();
-        artifacts.extend(members.map(|member| (format!("member {}", member.name), member.digest)));
+        let mut artifacts = kept_models(observer, job);
         let kept = observer.checkpoints(job).into_iter().filter(|known| known.kind != "checkpoint");
         artifacts.extend(kept.map(|known| (format!("{} {} {}", known.run, known.kind, known.step), known.digest)));
         Self { report: serde_json::from_str(&observer.report(job)).unwrap(), artifacts }

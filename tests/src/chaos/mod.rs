@@ -7,6 +7,7 @@
 //! its kind, and the [`Tally`] says what was survived.
 
 mod bucket;
+mod database;
 mod disk;
 mod disks;
 mod fault;
@@ -19,11 +20,13 @@ mod observer;
 mod process;
 mod processes;
 mod stage;
+mod takeover;
 mod tally;
 mod wait;
 
 pub use fault::Fault;
 pub use fleet::Keeping;
+pub use takeover::{Blow, Takeovers, takeovers};
 pub use tally::Tally;
 
 use stage::Stage;

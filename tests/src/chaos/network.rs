@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// All connections of all workers are reset at once.
 pub fn cut(stage: &mut Stage) -> usize {
-    let trainings = stage.trainings();
+    let trainings = stage.at_work();
     let hits = stage.fleet.workers.iter().map(|host| broken_by(&host.proxy, Proxy::cut)).sum();
     stage.expect(trainings.into_iter().map(Expected::kept));
     hits
@@ -63,7 +63,7 @@ pub fn cut_store(stage: &mut Stage) -> usize {
 
 /// Nothing comes to the store or from it for a while. Who waits for it must not count as lost.
 pub fn silence_store(stage: &mut Stage) -> usize {
-    let trainings = stage.trainings();
+    let trainings = stage.at_work();
     let proxy = &stage.fleet.bucket.as_ref().unwrap().proxy;
     let before = proxy.held_up();
     proxy.turn(Weather::Still);

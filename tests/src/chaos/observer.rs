@@ -58,6 +58,11 @@ impl Observer {
         }
     }
 
+    /// Whether there is an answer now.
+    pub fn answers(&self) -> bool {
+        self.try_ask(&|mut jobs| async move { jobs.list_jobs(ListJobsRequest {}).await }).is_some()
+    }
+
     fn ask<T, F: Future<Output = Result<T, Status>>>(&self, question: impl Fn(JobsClient<Channel>) -> F) -> T {
         patiently("the coordinator answers", || self.try_ask(&question))
     }

@@ -110,6 +110,12 @@ impl Process {
         assert!(status.success(), "{} did not drain: {status}\n{}", self.name, self.log.tail());
     }
 
+    /// Waits until it ends by itself, as it must.
+    pub fn ends(&mut self) -> ExitStatus {
+        let (mut child, _) = self.running.take().unwrap();
+        patiently(&format!("{} ends", self.name), || child.try_wait().unwrap())
+    }
+
     fn end(&mut self, signal: Signal) -> ExitStatus {
         kill_process(self.id(), signal).unwrap();
         let (mut child, _) = self.running.take().unwrap();

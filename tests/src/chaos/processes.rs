@@ -82,7 +82,7 @@ fn engines(stage: &mut Stage, training: &Training) -> Vec<Pid> {
 
 /// The coordinator dies, and is started again at once.
 pub fn kill_coordinator(stage: &mut Stage) -> usize {
-    let trainings = stage.trainings();
+    let trainings = stage.at_work();
     stage.fleet.coordinator.kill();
     come_back(stage);
     stage.expect(trainings.into_iter().map(Expected::kept));
@@ -91,7 +91,7 @@ pub fn kill_coordinator(stage: &mut Stage) -> usize {
 
 /// The coordinator is asked to stop, as for an upgrade.
 pub fn drain_coordinator(stage: &mut Stage) -> usize {
-    let trainings = stage.trainings();
+    let trainings = stage.at_work();
     let begin = Instant::now();
     stage.fleet.coordinator.terminate();
     stage.tally.figure("the coordinator's stop, s", begin.elapsed().as_secs_f64());
@@ -124,7 +124,7 @@ pub fn fail_power(stage: &mut Stage) -> usize {
 
 /// The coordinator stops for longer than a lease, and goes on as if nothing had happened.
 pub fn freeze_coordinator(stage: &mut Stage) -> usize {
-    let trainings = stage.trainings();
+    let trainings = stage.at_work();
     stage.fleet.coordinator.freeze();
     sleep(LEASE.mul_f64(1.3));
     stage.fleet.coordinator.thaw();

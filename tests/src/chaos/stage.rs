@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use super::fleet::{Fleet, Host, Keeping};
-use super::jobs::{Kind, Order, Outcome, is_done};
+use super::jobs::{Kind, Order, Outcome, is_done, kept_models};
 use super::log::Mark;
 use super::observer::Training;
 use super::tally::Tally;
@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 const JOBS_AT_ONCE: usize = 2;
 /// The budget of restarts of a task is five; what we do to engines must not use it up.
 const ENGINE_FAULTS_PER_JOB: usize = 4;
+
+/// Within this time a training tells how far it is.
+const PROGRESS_WITHIN: Duration = Duration::from_millis(600);
 
 /// How often it is looked at what goes on. Each look costs the coordinator a few requests.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -107,6 +110,11 @@ impl Stage {
 
     /// Inflicts a fault and writes down what came of it.
     pub fn inflict(&mut self, fault: Fault) {
+        // What becomes of a run that was to go on is the doing of the fault that hit it, and not of the next.
+        wait_until("what was to go on has done so", || {
+            self.see_what_was_expected();
+            self.expected.iter().all(|(_, expected)| expected.anew)
+        });
         self.fault = Some(fault);
         let workers = self.fleet.workers.iter().map(|host| &host.process);
         self.marks = workers.map(|worker| (worker.name.clone(), worker.log.mark())).collect();
@@ -158,10 +166,16 @@ impl Stage {
         self.check_store();
     }
 
-    /// Nothing in the store is other than its name says, but for what was damaged on purpose and is of no use any more.
+    /// Nothing in the store is other than its name says, but for what was damaged on purpose and is of no use any more; and
+    /// all that jobs have left behind is there, whatever was collected.
     fn check_store(&mut self) {
         let artifacts = files(&self.fleet.artifacts()).into_iter().filter(|(name, _)| name.len() == 64);
-        let artifacts: Vec<_> = artifacts.filter(|(name, _)| !self.damaged.contains(name)).collect();
+        let artifacts: BTreeMap<_, _> = artifacts.filter(|(name, _)| !self.damaged.contains(name)).collect();
+        for job in &self.submitted {
+            for (what, digest) in kept_models(&self.fleet.observer, job) {
+                assert!(artifacts.contains_key(&digest), "{what} of {job} was collected: {digest}");
+            }
+        }
         for (name, path) in &artifacts {
             let found = Sha256::digest(std::fs::read(path).unwrap());
             let found: String = found.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -264,7 +278,18 @@ impl Stage {
         })
     }
 
-    /// One training of each job, to see what becomes of it.
+    /// All that is being trained, as was seen by its progress: neither an engine nor a connection is broken there.
+    pub fn at_work(&self) -> Vec<Training> {
+        let before = self.trainings();
+        std::thread::sleep(PROGRESS_WITHIN);
+        let goes_on = |now: &Training| {
+            let same = |was: &&Training| was.job == now.job && was.run == now.run && was.attempt == now.attempt;
+            before.iter().find(same).is_some_and(|was| was.step < now.step)
+        };
+        self.trainings().into_iter().filter(goes_on).collect()
+    }
+
+    /// All that is being trained.
     pub fn trainings(&self) -> Vec<Training> {
         self.running.iter().flat_map(|order| self.fleet.observer.trainings(&order.job)).collect()
     }

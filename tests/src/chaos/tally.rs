@@ -27,6 +27,7 @@ struct Count {
     hits: usize,
     kept: usize,
     anew: usize,
+    handed_back: usize,
     seconds: Vec<f64>,
 }
 
@@ -44,7 +45,8 @@ impl Tally {
         match fate {
             Fate::Kept => count.kept += 1,
             Fate::Anew => count.anew += 1,
-            Fate::Open | Fate::HandedBack => return,
+            Fate::HandedBack => count.handed_back += 1,
+            Fate::Open => return,
         }
         if anew == (fate == Fate::Anew) {
             count.seconds.push(after.as_secs_f64());
@@ -91,10 +93,18 @@ impl fmt::Display for Tally {
             self.jobs
         )?;
         writeln!(f, "{} processes ended though nobody had asked for it", self.deserted)?;
-        writeln!(f, "{:22} {:>5} {:>5} {:>5} {:>5}  goes on after, s", "fault", "times", "hits", "kept", "anew")?;
-        for (fault, Count { inflicted, hits, kept, anew, seconds }) in &self.by_fault {
+        writeln!(
+            f,
+            "{:22} {:>5} {:>5} {:>5} {:>5} {:>6}  goes on after, s",
+            "fault", "times", "hits", "kept", "anew", "handed"
+        )?;
+        for (fault, Count { inflicted, hits, kept, anew, handed_back, seconds }) in &self.by_fault {
             let name = format!("{fault:?}");
-            writeln!(f, "{name:22} {inflicted:>5} {hits:>5} {kept:>5} {anew:>5}  {}", Spread(seconds))?;
+            writeln!(
+                f,
+                "{name:22} {inflicted:>5} {hits:>5} {kept:>5} {anew:>5} {handed_back:>6}  {}",
+                Spread(seconds)
+            )?;
         }
         for (name, count) in &self.refusals {
             writeln!(f, "{name}: {count}")?;
@@ -107,7 +117,7 @@ impl fmt::Display for Tally {
 }
 
 /// Figures by their median, their smallest and their largest.
-struct Spread<'a>(&'a [f64]);
+pub(super) struct Spread<'a>(pub &'a [f64]);
 
 impl fmt::Display for Spread<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

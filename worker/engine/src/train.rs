@@ -1,7 +1,8 @@
 //! The training loop.
 //!
 //! A task trains a pack of runs side by side. Set-up is in [`pack`], what a report says in [`meter`], averages along
-//! the way in [`averages`], what is written in [`output`] and by whom in [`writer`], and when a run stops early in [`stopping`]. The loop is here.
+//! the way in [`averages`], what is written in [`output`] and by whom in [`writer`], and when a run stops early in
+//! [`stopping`]. The loop is here.
 
 mod averages;
 mod meter;
