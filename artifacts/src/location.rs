@@ -45,8 +45,7 @@ impl FromStr for Location {
 
 fn remote(text: &str, url: Url) -> Result<Location, InvalidLocation> {
     if !url.username().is_empty() || url.password().is_some() {
-        let hidden = format!("{}://…", url.scheme());
-        return invalid(&hidden, "credentials belong into the environment, not into the URL");
+        return invalid(text, "credentials belong into the environment, not into the URL");
     }
     if url.query().is_some() || url.fragment().is_some() {
         return invalid(text, "`?` and `#` have no meaning in it");
@@ -57,8 +56,13 @@ fn remote(text: &str, url: Url) -> Result<Location, InvalidLocation> {
     }
 }
 
+/// Whoever put credentials into a URL does not want to read them in a log.
 fn invalid<T>(text: &str, problem: &str) -> Result<T, InvalidLocation> {
-    Err(InvalidLocation { text: text.into(), problem: problem.into() })
+    let text = match text.split_once("://") {
+        Some((scheme, rest)) if rest.contains('@') => format!("{scheme}://…"),
+        _ => text.to_owned(),
+    };
+    Err(InvalidLocation { text, problem: problem.into() })
 }
 
 impl fmt::Display for Location {
@@ -93,6 +97,7 @@ mod tests {
             ("s3:///prefix", "bucket"),
             ("s3://bucket?region=x", "`?`"),
             ("s3://key:hidden@bucket", "environment"),
+            ("http://key:hidden@bucket", "`http`"),
         ] {
             let error = text.parse::<Location>().unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("s3://BUCKET/PREFIX"), "{error}");

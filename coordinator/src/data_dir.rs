@@ -63,7 +63,11 @@ impl DataDir {
         let name = || match fs::read_to_string(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let name = random_name()?;
-                fs::write(&path, &name)?;
+                // Two coordinators whose names were cut off alike would take the lead from one another for ever.
+                let unfinished = self.root.join("instance.new");
+                fs::write(&unfinished, &name)?;
+                fs::File::open(&unfinished)?.sync_all()?;
+                fs::rename(&unfinished, &path)?;
                 Ok(name)
             }
             name => name,

@@ -8,7 +8,7 @@ use coordinator::data_dir::DataDir;
 use coordinator::journal::postgres::Database;
 use coordinator::journal::postgres::leader::Waiting;
 use coordinator::listen::reserve;
-use coordinator::{Coordinator, RunError, Settings, backup};
+use coordinator::{Coordinator, RunError, Settings, StartError, backup};
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -105,7 +105,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            let deposed = error.downcast_ref().is_some_and(RunError::is_deposed);
+            let deposed = error.downcast_ref().is_some_and(RunError::is_deposed)
+                || error.downcast_ref().is_some_and(StartError::is_deposed);
             if deposed { ExitCode::from(DEPOSED) } else { ExitCode::FAILURE }
         }
     }

@@ -71,6 +71,13 @@ pub enum StartError {
     Stopped(#[from] Stopped),
 }
 
+impl StartError {
+    /// Whether another coordinator has taken over while this one began.
+    pub fn is_deposed(&self) -> bool {
+        matches!(self, Self::Journal(JournalError::Deposed { .. }))
+    }
+}
+
 /// Why a running coordinator ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
