@@ -47,8 +47,8 @@ pub fn fill_workers(stage: &mut Stage) -> usize {
     let host = stage.host(&training);
     let mark = host.process.log.mark();
     host.disk.fill();
-    let noticed = is_noticed(&host.process.log, mark, FULL);
-    host.disk.free();
+    let noticed = is_noticed_at_work(stage, &training, mark, FULL);
+    stage.host(&training).disk.free();
     usize::from(noticed)
 }
 
@@ -60,15 +60,27 @@ pub fn fail_workers(stage: &mut Stage) -> usize {
     let engines = children(worker);
     let libfiu = stage.fleet.libfiu.as_ref().unwrap();
     engines.iter().for_each(|engine| libfiu.fail(*engine, &calls));
-    let noticed = is_noticed(&stage.fleet.host(&training.worker).process.log, mark, FAILING);
+    let noticed = is_noticed_at_work(stage, &training, mark, FAILING);
     let libfiu = stage.fleet.libfiu.as_ref().unwrap();
     engines.iter().for_each(|engine| libfiu.heal(*engine, &calls));
     usize::from(noticed)
 }
 
 fn is_noticed(log: &Log, mark: Mark, words: [&str; 2]) -> bool {
-    let seen = || words.iter().any(|word| log.count(mark, &[word]) > 0).then_some(());
-    within(NOTICE_WITHIN, seen).is_some()
+    within(NOTICE_WITHIN, || is_said(log, mark, words).then_some(())).is_some()
+}
+
+/// The training at which a worker was met may have been at its end: others come, to be stored.
+fn is_noticed_at_work(stage: &mut Stage, training: &Training, mark: Mark, words: [&str; 2]) -> bool {
+    let noticed = || {
+        stage.breathe(Duration::from_millis(100));
+        is_said(&stage.host(training).process.log, mark, words).then_some(())
+    };
+    within(NOTICE_WITHIN, noticed).is_some()
+}
+
+fn is_said(log: &Log, mark: Mark, words: [&str; 2]) -> bool {
+    words.iter().any(|word| log.count(mark, &[word]) > 0)
 }
 
 /// Half of a checkpoint is lost in the store, and the worker that made it is replaced by one that has no copy.
