@@ -66,7 +66,7 @@ impl DataDir {
                 // Two coordinators whose names were cut off alike would take the lead from one another for ever.
                 let unfinished = self.root.join("instance.new");
                 fs::write(&unfinished, &name)?;
-                fs::File::open(&unfinished)?.sync_all()?;
+                File::open(&unfinished)?.sync_all()?;
                 fs::rename(&unfinished, &path)?;
                 Ok(name)
             }
