@@ -35,6 +35,8 @@ enum Fault {
 struct Memory {
     entries: Arc<Mutex<Vec<Recorded>>>,
     snapshots: Arc<Mutex<Vec<Snapshot>>>,
+    /// Whether another leads by the time a state is kept.
+    deposed_meanwhile: bool,
     trace: Trace,
     /// Of the next appends.
     faults: Arc<Mutex<VecDeque<Fault>>>,
@@ -72,6 +74,9 @@ impl Journal for Memory {
     }
 
     fn keep_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), JournalError> {
+        if self.deposed_meanwhile {
+            return Err(JournalError::Deposed { leader: "other, epoch 2".into() });
+        }
         self.snapshots.lock().unwrap().push(snapshot.clone());
         Ok(())
     }
@@ -331,4 +336,14 @@ async fn users_are_told_of_a_stall_and_served_after_it() {
     assert_eq!(soon(handle.try_apply(submit())).await, Ok(Some(JobId::new("shapes-1"))));
     handle.stop().await;
     soon(ended).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_driver_that_is_deposed_while_it_keeps_its_state_ends() {
+    let memory = Memory { deposed_meanwhile: true, ..Memory::default() };
+    let actor = |_: &Handle| Box::new(Noting(Trace::default())) as Box<dyn Act>;
+    let (handle, ended) = spawn(Place::Thread, nothing(), Box::new(memory), CancellationToken::new(), actor).unwrap();
+    soon(async { while handle.apply(submit()).await.is_ok() {} }).await;
+    let end = soon(ended).await.unwrap();
+    assert!(matches!(end, Err(JournalError::Deposed { .. })), "{end:?}");
 }
