@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// On two busy cores and a cold disk, libtorch takes seconds to load.
-const READY_WITHIN: Duration = Duration::from_secs(120);
+/// On busy cores and a cold disk, libtorch takes seconds to load, in each of the processes in turn.
+const READY_WITHIN: Duration = Duration::from_secs(240);
 /// How often the endpoint's file is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 

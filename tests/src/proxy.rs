@@ -99,11 +99,13 @@ impl Proxy {
 async fn accept(listener: TcpListener, upstream: SocketAddr, state: watch::Receiver<State>, counts: Arc<Counts>) {
     while let Ok((client, _)) = listener.accept().await {
         let (state, counts) = (state.clone(), Arc::clone(&counts));
+        // Looked at before upstream can know of the connection: whoever breaks it once upstream has it is obeyed.
+        let began = *state.borrow();
         tokio::spawn(async move {
             // A client whose upstream does not listen is hung up on, as it would be by upstream's own machine.
             if let Ok(server) = TcpStream::connect(upstream).await {
                 counts.live.fetch_add(1, Ordering::SeqCst);
-                carry(client, server, state, &counts).await;
+                carry(client, server, state, began, &counts).await;
             }
         });
     }
@@ -116,9 +118,15 @@ enum End {
     Severed,
 }
 
-async fn carry(mut client: TcpStream, mut server: TcpStream, state: watch::Receiver<State>, counts: &Counts) {
+/// Carries a connection until it ends, or until it is broken by a cut or a severance that `began` does not count yet.
+async fn carry(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    state: watch::Receiver<State>,
+    began: State,
+    counts: &Counts,
+) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    let began = *state.borrow();
     let end = {
         let (mut from_client, mut to_client) = client.split();
         let (mut from_server, mut to_server) = server.split();

@@ -18,7 +18,7 @@ seed: 7
 data: {format: idx, path: data, validation: 0.1}
 model: {architecture: cnn}
 train:
-  epochs: 4
+  epochs: 8
   batch_size: 64
   learning_rate: {cosine: {max: 0.05}}
   augment: [{random_crop: {padding: 2}}, horizontal_flip]
@@ -82,11 +82,12 @@ fn ended(status: &JobStatus) -> Option<JobStatus> {
     }
 }
 
-/// A run, none of those in `not`, with at least an epoch behind it and one before it, and the worker that trains it.
+/// A run, none of those in `not`, with at least an epoch behind it and half of them before it, and the worker that
+/// trains it.
 fn halfway(status: &JobStatus, not: &[&str]) -> Option<(String, String)> {
     let trained = |run: &&proto::v1::RunProgress| {
         let epoch = run.progress.unwrap_or_default().epoch;
-        run.state == "training" && !not.contains(&run.run.as_str()) && (1.0..=3.0).contains(&epoch)
+        run.state == "training" && !not.contains(&run.run.as_str()) && (1.0..=4.0).contains(&epoch)
     };
     status.runs.iter().find(trained).map(|run| (run.run.clone(), run.worker.clone()))
 }
@@ -110,7 +111,7 @@ fn check_report(report: &Report) {
     for row in report.members.iter().chain(&report.averages).chain([&report.ensemble]) {
         let (on_validation, on_test) = (row.validation.as_ref().unwrap(), row.test.as_ref().unwrap());
         assert_eq!((on_validation.samples as usize, on_test.samples as usize), (validation, TEST_SAMPLES));
-        // Ten classes: chance is 0.1. A network that learns from 1,350 images for four epochs is far beyond it.
+        // Ten classes: chance is 0.1. A network that learns from 1,350 images for eight epochs is far beyond it.
         assert!(on_test.accuracy > 0.4, "{}: {on_test:?}", row.name);
     }
     assert_eq!(report.weights, [0.2; 5]);

@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-/// A program that has not said within this time that it is ready never will be.
-const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// A program that has not said within this time that it is ready never will be. A worker waits as long for its engines,
+/// which load libtorch, from a cold disk perhaps.
+const READY_TIMEOUT: Duration = Duration::from_secs(180);
 /// How much of a log is shown when its process has ended.
 const LAST_LINES: usize = 5;
 

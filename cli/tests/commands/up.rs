@@ -4,9 +4,9 @@
 use super::{assert_fails, stderr};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Says that it is ready, and ends on SIGTERM with a note of having done so.
 const OBEDIENT: &str = "trap 'echo stopped >>\"$0.stopped\"; exit 0' TERM";
@@ -14,6 +14,9 @@ const COORDINATOR_READY: &str = "echo 'listening on http://127.0.0.1:7'";
 const WORKER_READY: &str = "echo \"joined $*\"";
 /// Waits for ever, and for signals meanwhile.
 const WAIT: &str = "while :; do sleep 0.05; done";
+
+/// What must come does so within this time, or never.
+const WITHIN: Duration = Duration::from_secs(120);
 
 /// A folder with `tutti` and the two programs that it starts.
 struct Stage {
@@ -24,8 +27,7 @@ impl Stage {
     fn new(coordinator: &[&str], worker: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::hard_link(env!("CARGO_BIN_EXE_tutti"), folder.path().join("tutti"))
-            .or_else(|_| fs::copy(env!("CARGO_BIN_EXE_tutti"), folder.path().join("tutti")).map(|_| ()))
-            .unwrap();
+            .unwrap_or_else(|_| write("cp \"$1\" \"$0\"", &folder.path().join("tutti"), env!("CARGO_BIN_EXE_tutti")));
         script(&folder.path().join("tutti-coordinator"), coordinator);
         script(&folder.path().join("tutti-worker"), worker);
         Self { folder }
@@ -100,8 +102,14 @@ fn signal(pid: u32, name: &str) {
 }
 
 fn script(path: &Path, lines: &[&str]) {
-    fs::write(path, format!("#!/bin/sh\n{}\n", lines.join("\n"))).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    let text = format!("#!/bin/sh\n{}\n", lines.join("\n"));
+    write("printf %s \"$1\" >\"$0\" && chmod 755 \"$0\"", path, &text);
+}
+
+/// Has a process of its own write a program. A child that another test forks meanwhile would hold on to a file that this
+/// process has open, and what is open for writing cannot be executed.
+fn write(how: &str, path: &Path, from: &str) {
+    assert!(Command::new("sh").args(["-c", how]).arg(path).arg(from).status().unwrap().success());
 }
 
 #[test]
@@ -140,7 +148,9 @@ fn nothing_is_left_behind_when_it_is_killed() {
     let mut up = stage.up();
     up.signal("KILL");
     up.child.wait().unwrap();
+    let until = Instant::now() + WITHIN;
     while !stage.children().is_empty() {
+        assert!(Instant::now() < until, "left behind: {:?}", stage.children());
         std::thread::yield_now();
     }
 }
@@ -180,7 +190,7 @@ fn whoever_crashes_is_started_again_where_it_was() {
         let mut said = String::new();
         for _ in 0..backs {
             while !said.ends_with("is back\n") {
-                up.messages.read_line(&mut said).unwrap();
+                assert!(up.messages.read_line(&mut said).unwrap() > 0, "it has ended: {said}");
             }
             said.push(' ');
         }

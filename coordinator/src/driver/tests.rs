@@ -10,6 +10,7 @@ use crate::journal::{Entry, Journal, JournalError, RULES, Recorded, Sequence, Sn
 use ensemble::cluster::{Cluster, Command, Effect, Millis, Rejection, Settings, Slot};
 use ensemble::id::{JobId, WorkerId};
 use ensemble::job::Job;
+use futures_util::future::join_all;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -343,7 +344,9 @@ async fn a_driver_that_is_deposed_while_it_keeps_its_state_ends() {
     let memory = Memory { deposed_meanwhile: true, ..Memory::default() };
     let actor = |_: &Handle| Box::new(Noting(Trace::default())) as Box<dyn Act>;
     let (handle, ended) = spawn(Place::Thread, nothing(), Box::new(memory), CancellationToken::new(), actor).unwrap();
-    soon(async { while handle.apply(submit()).await.is_ok() {} }).await;
+    // Many at once, for each that is waited for alone costs two changes of threads, and it takes thousands.
+    let many = || join_all((0..128).map(|_| handle.apply(submit())));
+    soon(async { while many().await.iter().all(Result::is_ok) {} }).await;
     let end = soon(ended).await.unwrap();
     assert!(matches!(end, Err(JournalError::Deposed { .. })), "{end:?}");
 }

@@ -8,8 +8,7 @@ use proto::v1::{self, CollectGarbageRequest, DrainWorkerRequest, PinRequest, Rei
 use tonic::Code;
 
 async fn standing(coordinator: &Running) -> String {
-    let reply = coordinator.jobs().list_workers(v1::ListWorkersRequest {}).await.unwrap().into_inner();
-    reply.workers.into_iter().map(|worker| worker.standing).collect()
+    coordinator.workers().await.into_iter().map(|worker| worker.standing).collect()
 }
 
 #[tokio::test]

@@ -69,6 +69,11 @@ impl Running {
         JobsClient::new(self.channel.clone())
     }
 
+    /// All workers that the coordinator knows.
+    pub async fn workers(&self) -> Vec<v1::Worker> {
+        self.jobs().list_workers(v1::ListWorkersRequest {}).await.unwrap().into_inner().workers
+    }
+
     pub fn admin(&self) -> AdminClient<Channel> {
         AdminClient::new(self.channel.clone())
     }

@@ -33,13 +33,12 @@ async fn a_name_belongs_to_one_process_at_a_time() {
 /// Breaks a session off, and waits until the coordinator knows.
 async fn leave(coordinator: &Running, worker: Worker, name: &str) {
     drop(worker);
-    loop {
-        let workers = coordinator.jobs().list_workers(v1::ListWorkersRequest {}).await.unwrap().into_inner().workers;
-        if workers.iter().any(|worker| worker.id == name && !worker.connected) {
-            return;
+    let gone = async {
+        while coordinator.workers().await.iter().any(|worker| worker.id == name && worker.connected) {
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
-    }
+    };
+    soon(gone).await;
 }
 
 #[tokio::test]

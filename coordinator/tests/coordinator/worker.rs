@@ -15,7 +15,7 @@ use std::future::Future;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 /// A worker in session, with one slot.
 pub struct Worker {
@@ -31,7 +31,7 @@ pub struct Worker {
 impl Worker {
     /// Joins, and is welcome.
     pub async fn join(coordinator: &Running, name: &str) -> Self {
-        let mut worker = Self::knock(coordinator, name, coordinator::VERSION).await.unwrap();
+        let mut worker = Self::enter(coordinator, hello(name, 0)).await;
         let Order::Welcome(welcome) = worker.hear().await else { panic!("the first message is a welcome") };
         assert_eq!((welcome.heartbeat_ms, welcome.lease_ms), (2_000, 15_000));
         worker
@@ -50,9 +50,22 @@ impl Worker {
         held: Option<LeaseKey>,
     ) -> (Self, Vec<LeaseKey>) {
         let held = held.into_iter().map(|key| v1::Held { slot: 0, key: Some(key) }).collect();
-        let mut worker = Self::greet(coordinator, Hello { held, ..hello(name, process) }).await.unwrap();
+        let mut worker = Self::enter(coordinator, Hello { held, ..hello(name, process) }).await;
         let Order::Welcome(welcome) = worker.hear().await else { panic!("the first message is a welcome") };
         (worker, welcome.kept)
+    }
+
+    /// Gets a session, once its name is free: that is a moment after the cluster knows that who had it has left.
+    async fn enter(coordinator: &Running, hello: Hello) -> Self {
+        let knocking = async {
+            loop {
+                match Self::greet(coordinator, hello.clone()).await {
+                    Err(status) if status.code() == Code::AlreadyExists => tokio::task::yield_now().await,
+                    greeted => return greeted.unwrap(),
+                }
+            }
+        };
+        soon(knocking).await
     }
 
     /// Asks for a session in these words.

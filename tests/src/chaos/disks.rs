@@ -54,7 +54,7 @@ pub fn fill_workers(stage: &mut Stage) -> usize {
 
 /// The disk of a worker that trains fails for a while.
 pub fn fail_workers(stage: &mut Stage) -> usize {
-    let training = stage.training();
+    let training = stage.training_at_work();
     let calls = ["posix/io/dir/rename"];
     let (worker, mark) = (stage.host(&training).process.id(), stage.host(&training).process.log.mark());
     let engines = children(worker);

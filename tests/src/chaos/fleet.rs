@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 /// How many workers there are. Each has one slot.
 pub const WORKERS: usize = 3;
 /// Short, so that many of them fit into a test.
-pub const LEASE: Duration = Duration::from_secs(3);
+pub const LEASE: Duration = Duration::from_secs(5);
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// An engine that is stopped is given up after so long.
 const STALL: Duration = Duration::from_secs(4);
@@ -53,7 +53,7 @@ impl Fleet {
     /// Starts all of it, with everything that it writes in a folder.
     pub fn start(folder: &Path, keeping: Keeping) -> Self {
         let runtime = Runtime::new().unwrap();
-        let address = free_address();
+        let [address] = free_addresses();
         let libfiu = Libfiu::find(folder);
         let coordinator_disk = Disk::new(folder.join("coordinator"));
         let bucket = (keeping == Keeping::Bucket).then(|| Bucket::start(runtime.handle(), folder.join("objects")));
@@ -171,9 +171,11 @@ fn in_bucket(process: Process, bucket: Option<&Bucket>) -> Process {
     }
 }
 
-/// The coordinator comes back where it was, so that its port cannot be any.
-pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+/// A coordinator comes back where it was, so that its port cannot be any.
+pub fn free_addresses<const COUNT: usize>() -> [SocketAddr; COUNT] {
+    // All at once, for a port that is given up may be the next to be found free.
+    let listeners = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap())
 }
 
 fn millis(duration: Duration) -> String {

@@ -49,9 +49,16 @@ impl Libfiu {
     }
 
     fn command(&self, process: Pid, text: &str) {
-        let mut control = Command::new("fiu-ctrl");
-        control.arg("-f").arg(&self.pipes).args(["-c", text]).arg(process.as_raw_nonzero().to_string());
-        let said = crate::succeed(&mut control);
-        assert_eq!(said.trim(), "", "libfiu does not `{text}`");
+        // A process that dies in this moment leaves a pipe that nobody reads, for which `fiu-ctrl` would wait for ever.
+        let mut control = Command::new("timeout");
+        control
+            .args(["20", "fiu-ctrl", "-f"])
+            .arg(&self.pipes)
+            .args(["-c", text])
+            .arg(process.as_raw_nonzero().to_string());
+        let output = control.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let obeyed = output.status.success() && said.trim().is_empty();
+        assert!(obeyed || is_dead(process), "libfiu does not `{text}`: {} {said}", output.status);
     }
 }

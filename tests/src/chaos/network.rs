@@ -67,6 +67,7 @@ pub fn silence_store(stage: &mut Stage) -> usize {
     let proxy = &stage.fleet.bucket.as_ref().unwrap().proxy;
     let before = proxy.held_up();
     proxy.turn(Weather::Still);
+    wait_until("somebody uses the store", || proxy.held_up() > before);
     sleep(LEASE.mul_f64(1.4));
     proxy.turn(Weather::Clear);
     let hits = proxy.held_up() - before;

@@ -17,8 +17,9 @@ const JOBS_AT_ONCE: usize = 2;
 /// The budget of restarts of a task is five; what we do to engines must not use it up.
 const ENGINE_FAULTS_PER_JOB: usize = 4;
 
-/// Within this time a training tells how far it is.
+/// Within this time a training tells how far it is, and on a machine that is busy with other things within that.
 const PROGRESS_WITHIN: Duration = Duration::from_millis(600);
+const SLOW_PROGRESS_WITHIN: Duration = Duration::from_secs(10);
 
 /// How often it is looked at what goes on. Each look costs the coordinator a few requests.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -160,6 +161,7 @@ impl Stage {
             self.look_around();
             self.running.is_empty()
         });
+        self.see_what_was_expected();
         assert!(self.expected.is_empty(), "never came back: {:?}", self.expected);
         let known: BTreeSet<_> = self.fleet.observer.jobs().into_iter().map(|job| job.id).collect();
         assert_eq!(known, self.submitted, "no acknowledged job is lost, and none is two jobs");
@@ -208,6 +210,12 @@ impl Stage {
                 fate => self.tally.note_fate(fault, expected.anew, fate, expected.since.elapsed()),
             }
         }
+    }
+
+    /// Whether a run has ended in the attempt that was seen.
+    pub fn was_done_already(&self, was: &Training) -> bool {
+        let runs = self.fleet.observer.status(&was.job).runs;
+        runs.iter().any(|run| run.run == was.run && run.attempt == was.attempt && run.state == "done")
     }
 
     fn fate(&self, expected: &Expected) -> Fate {
@@ -267,7 +275,7 @@ impl Stage {
     /// A training whose task may still lose its engine.
     pub fn training_to_spare(&mut self) -> Training {
         patiently("there is a training that may lose its engine", || {
-            let training = self.training();
+            let training = self.training_at_work();
             let faults = self.engine_faults.entry(training.job.clone()).or_default();
             if *faults < ENGINE_FAULTS_PER_JOB {
                 *faults += 1;
@@ -278,15 +286,28 @@ impl Stage {
         })
     }
 
+    /// A run whose engine trains: it does not load libtorch to begin.
+    pub fn training_at_work(&mut self) -> Training {
+        patiently("a training gets further", || {
+            let mut all = self.at_work();
+            self.random.shuffle(&mut all);
+            all.pop()
+        })
+    }
+
     /// All that is being trained, as was seen by its progress: neither an engine nor a connection is broken there.
-    pub fn at_work(&self) -> Vec<Training> {
-        let before = self.trainings();
-        std::thread::sleep(PROGRESS_WITHIN);
-        let goes_on = |now: &Training| {
-            let same = |was: &&Training| was.job == now.job && was.run == now.run && was.attempt == now.attempt;
-            before.iter().find(same).is_some_and(|was| was.step < now.step)
-        };
-        self.trainings().into_iter().filter(goes_on).collect()
+    pub fn at_work(&mut self) -> Vec<Training> {
+        let going_on = within(SLOW_PROGRESS_WITHIN, || {
+            let before = self.trainings();
+            self.breathe(PROGRESS_WITHIN);
+            let goes_on = |now: &Training| {
+                let same = |was: &&Training| was.job == now.job && was.run == now.run && was.attempt == now.attempt;
+                before.iter().find(same).is_some_and(|was| was.step < now.step)
+            };
+            let going_on: Vec<_> = self.trainings().into_iter().filter(goes_on).collect();
+            (!going_on.is_empty()).then_some(going_on)
+        });
+        going_on.unwrap_or_default()
     }
 
     /// All that is being trained.

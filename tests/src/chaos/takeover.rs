@@ -2,7 +2,7 @@
 //! the other one goes on, with the workers as they are.
 
 use super::database::Database;
-use super::fleet::{WORKERS, coordinator_of, free_address, worker_of};
+use super::fleet::{WORKERS, coordinator_of, free_addresses, worker_of};
 use super::jobs::{Kind, Order, Outcome, is_done};
 use super::observer::{Observer, Training};
 use super::process::Process;
@@ -10,6 +10,7 @@ use super::tally::Spread;
 use super::wait::{patiently, wait_until};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ const JOBS_AT_ONCE: usize = 2;
 /// Entries that stand before one of an older leader: there must be none.
 const OUT_OF_ORDER: &str = "SELECT count(*) FROM (SELECT epoch, lag(epoch) OVER (ORDER BY sequence) AS before \
      FROM tutti.entries) pairs WHERE before > epoch";
+/// A lead lasts for 4 s from each renewal, and an outage takes longer than the rest of it.
+const HOLDER: &str = "SELECT holder FROM tutti.leader WHERE expires > clock_timestamp() + interval '2500 ms'";
 const CUT_CONNECTIONS: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
      WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
 
@@ -97,6 +100,7 @@ struct Pair {
     workers: Vec<Process>,
     /// Which of the two leads.
     leader: usize,
+    folder: PathBuf,
     data: PathBuf,
     submitted: usize,
     running: Vec<Order>,
@@ -110,8 +114,8 @@ impl Pair {
         std::fs::create_dir(&data).unwrap();
         crate::cut_fashion_mnist(&data);
         let runtime = Runtime::new().unwrap();
-        let addresses = [free_address(), free_address()];
-        let coordinator = |(place, address): (usize, &std::net::SocketAddr)| {
+        let addresses: [SocketAddr; 2] = free_addresses();
+        let coordinator = |(place, address): (usize, &SocketAddr)| {
             let name = format!("coordinator-{place}");
             coordinator_of(&name, folder, *address, &folder.join(&name))
                 .with([("--database", database.url().to_owned())])
@@ -120,12 +124,13 @@ impl Pair {
         let urls = addresses.map(|address| format!("http://{address}")).join(",");
         let worker =
             |index| worker_of(&format!("worker-{index}"), folder, &urls, &folder.join(format!("worker-{index}")));
-        let observer = |address: &std::net::SocketAddr| Observer::new(runtime.handle().clone(), &address.to_string());
+        let observer = |address: &SocketAddr| Observer::new(runtime.handle().clone(), &address.to_string());
         let mut pair = Self {
             coordinators: addresses.iter().enumerate().map(coordinator).collect(),
             observers: addresses.iter().map(observer).collect(),
             workers: (1..=WORKERS).map(worker).collect(),
             leader: 0,
+            folder: folder.to_owned(),
             database,
             data,
             submitted: 0,
@@ -225,16 +230,26 @@ impl Pair {
         self.database.kill();
         sleep(OUTAGE);
         self.database.start_again();
-        let old = self.leader;
-        let leader = patiently("a coordinator leads", || {
-            [old, 1 - old].into_iter().find(|place| self.observers[*place].answers())
-        });
+        let (old, leader) = (self.leader, self.holder());
         if leader != old {
             assert_eq!(self.coordinators[old].ends().code(), Some(DEPOSED), "it was deposed");
             self.take_over(leader);
             self.stand_by(old);
         }
         self.leading().await_connected(WORKERS);
+    }
+
+    /// Who leads for some time yet: the one that has renewed the lead, or taken it, since the database came back.
+    fn holder(&self) -> usize {
+        let holder = patiently("a coordinator leads", || {
+            let holder = self.database.ask(HOLDER);
+            (!holder.is_empty()).then_some(holder)
+        });
+        let is_named_so = |place: &usize| {
+            let instance = self.folder.join(format!("coordinator-{place}/data/instance"));
+            std::fs::read_to_string(instance).is_ok_and(|name| name == holder)
+        };
+        (0..2).find(is_named_so).unwrap_or_else(|| panic!("{holder} leads, which is none of ours"))
     }
 
     fn trainings(&self) -> Vec<Training> {

@@ -59,9 +59,9 @@ impl Manner {
         Self { refusing: true, ..Self::usual() }
     }
 
-    /// Leases that end soon, because nothing renews them.
+    /// Leases that end soon, because nothing renews them; not before a task has begun, though.
     pub fn fading() -> Self {
-        Self { lease_ms: 300, renewing: false, ..Self::usual() }
+        Self { lease_ms: 3_000, renewing: false, ..Self::usual() }
     }
 }
 

@@ -1,8 +1,7 @@
 //! The worker as a process of its own: what it prints, how it exits, and that nothing outlives it.
 
 use crate::coordinator::{Coordinator, Manner};
-use crate::worker::{fake_engine, within_reason};
-use std::path::Path;
+use crate::worker::{fake_engine, is_running, until_gone, within_reason};
 use std::process::Stdio;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -46,18 +45,7 @@ async fn an_engine_does_not_outlive_a_killed_worker() {
     assert!(is_running(&engine));
     signal(&worker, "-KILL").await;
     within_reason(worker.wait()).await.unwrap();
-    within_reason(async {
-        while is_running(&engine) {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-}
-
-/// A killed process stays listed as a zombie until its new parent looks at it.
-fn is_running(process: &str) -> bool {
-    let stat = std::fs::read_to_string(Path::new("/proc").join(process).join("stat")).unwrap_or_default();
-    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+    until_gone(&engine).await;
 }
 
 #[tokio::test]

@@ -30,12 +30,12 @@ async fn heartbeats_go_on_while_an_engine_is_stopped_and_an_upload_hangs() {
 
 #[tokio::test]
 async fn a_still_engine_is_killed_and_replaced() {
-    let (_coordinator, worker, mut session) = joined(Duration::from_millis(400), Duration::from_secs(60)).await;
+    let (_coordinator, worker, mut session) = joined(Duration::from_secs(2), Duration::from_secs(60)).await;
     session.train("t", "pid; until-stopped", None).await;
     let engine = session.told().await.replace("t log ", "");
     let expected = format!(
         "t failed, FAILURE_CLASS_ENGINE_LOST: the engine was killed because it said nothing and used no processor time \
-         for 0.4 s; its last lines:\n{engine}"
+         for 2 s; its last lines:\n{engine}"
     );
     assert_eq!(session.tell(2).await, [expected, "ready 0".to_owned()]);
     session.train("u", "finish", None).await;
@@ -45,10 +45,10 @@ async fn a_still_engine_is_killed_and_replaced() {
 
 #[tokio::test]
 async fn an_engine_that_computes_in_circles_is_killed() {
-    let (_coordinator, worker, mut session) = joined(Duration::from_millis(400), Duration::from_secs(2)).await;
+    let (_coordinator, worker, mut session) = joined(Duration::from_secs(2), Duration::from_secs(4)).await;
     session.train("t", "spin", None).await;
     let expected = "t failed, FAILURE_CLASS_ENGINE_LOST: the engine was killed because it computed without getting any \
-                    further for 2 s";
+                    further for 4 s";
     assert_eq!(session.told().await, expected);
     worker.stop().await.unwrap();
 }

@@ -1,7 +1,9 @@
 //! The worker under test: in this process, with the fake engine unless told otherwise.
 
+use std::fs::File;
 use std::future::Future;
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -78,10 +80,12 @@ pub fn fake_engine() -> PathBuf {
 
 /// An engine that is a shell script.
 pub fn scripted_engine(folder: &TempDir, script: &str) -> PathBuf {
-    use std::os::unix::fs::PermissionsExt;
-    let path = folder.path().join("engine");
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    let (path, text) = (folder.path().join("engine"), format!("#!/bin/sh\n{script}\n"));
+    // Written by another process: a child that another test forks meanwhile would hold on to a file that this one has
+    // open, and what is open for writing cannot be executed.
+    let write = "printf %s \"$1\" >\"$0\" && chmod 755 \"$0\"";
+    let written = std::process::Command::new("sh").args(["-c", write]).arg(&path).arg(text).status();
+    assert!(written.unwrap().success());
     path
 }
 
@@ -102,11 +106,33 @@ impl Pipe {
 
     /// Waits until the engine waits, and lets it go on.
     pub async fn let_go(&self) {
-        let path = self.0.clone();
-        within_reason(tokio::task::spawn_blocking(move || std::fs::write(path, ""))).await.unwrap().unwrap();
+        // Not by an open that blocks: nothing would end it if the engine were dead.
+        let open = || File::options().write(true).custom_flags(libc::O_NONBLOCK).open(&self.0);
+        within_reason(async {
+            while open().is_err_and(|error| error.raw_os_error() == Some(libc::ENXIO)) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
     }
 }
 
 pub fn signal(process: &str, name: &str) {
     assert!(std::process::Command::new("kill").args([name, process]).status().unwrap().success());
+}
+
+/// Waits until a process is there no more.
+pub async fn until_gone(process: &str) {
+    within_reason(async {
+        while is_running(process) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// A killed process stays listed as a zombie until its parent looks at it.
+pub fn is_running(process: &str) -> bool {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(process).join("stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
 }
