@@ -11,10 +11,10 @@ use futures_util::FutureExt;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 const COMMITTERS: usize = 4;
 const ROUNDS: usize = 200;
@@ -29,6 +29,8 @@ struct World {
     claims: Claims,
     referred: Arc<Mutex<BTreeMap<Digest, usize>>>,
     collector: Collector,
+    /// Rounds that committers have begun.
+    rounds: watch::Sender<usize>,
     root: PathBuf,
 }
 
@@ -52,7 +54,7 @@ impl World {
         });
         let collector =
             Collector { store: store.clone(), claims: claims.clone(), references, age_min, turn: Arc::default() };
-        Self { store, claims, referred, collector, root }
+        Self { store, claims, referred, collector, rounds: watch::Sender::new(0), root }
     }
 
     /// As the `Artifacts` service does.
@@ -102,6 +104,7 @@ impl World {
     async fn committer(self, contents: Vec<Vec<u8>>, ages: bool) -> Seen {
         let mut seen = Seen::default();
         for round in 0..ROUNDS {
+            self.rounds.send_modify(|rounds| *rounds += 1);
             let artifact = self.upload(&contents[round % contents.len()]).await;
             tokio::task::yield_now().await;
             if !self.commit(&artifact).await {
@@ -121,27 +124,27 @@ impl World {
         seen
     }
 
-    /// Collects for as long as committers are at work. How much was removed.
-    async fn collect(&self, done: &AtomicBool) -> u64 {
-        let mut removed = 0;
-        while !done.load(Ordering::Relaxed) {
+    /// Collects for as long as committers begin rounds, and not oftener than they do: on a single core it would leave them
+    /// no time. How much was removed.
+    async fn collect(&self) -> u64 {
+        let (mut rounds, mut removed) = (self.rounds.subscribe(), 0);
+        while *rounds.borrow_and_update() < COMMITTERS * ROUNDS {
             removed += self.collector.collect(false).await.unwrap().removed_count;
+            rounds.changed().await.unwrap();
         }
         removed
     }
 
     /// All at once: what the committers have seen, and how much was removed.
     async fn race(&self, contents: impl Fn(usize) -> Vec<Vec<u8>>, ages: bool) -> (Vec<Seen>, u64) {
-        let done = Arc::new(AtomicBool::new(false));
         let committers: Vec<_> =
             (0..COMMITTERS).map(|index| tokio::spawn(self.clone().committer(contents(index), ages))).collect();
-        let (world, ending) = (self.clone(), done.clone());
-        let collecting = tokio::spawn(async move { world.collect(&ending).await });
+        let world = self.clone();
+        let collecting = tokio::spawn(async move { world.collect().await });
         let mut seen = Vec::new();
         for committer in committers {
             seen.push(committer.await.unwrap());
         }
-        done.store(true, Ordering::Relaxed);
         (seen, collecting.await.unwrap())
     }
 }
