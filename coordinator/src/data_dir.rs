@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a lock is waited for.
-const LOCKED_FOR_A_MOMENT: Duration = Duration::from_secs(1);
+/// How long the folder's lock is waited for.
+const LOCK_WITHIN: Duration = Duration::from_secs(1);
 
 /// A data folder that this process alone uses. The lock goes with the process, however it ends.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl DataDir {
         }
         let lock =
             File::options().create(true).truncate(false).write(true).open(root.join("lock")).map_err(unwritable)?;
-        match wait_for(&lock) {
+        match take(&lock) {
             Ok(()) => Ok(Self { root: root.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(root.to_owned())),
             Err(TryLockError::Error(error)) => Err(unwritable(error)),
@@ -98,8 +98,8 @@ impl DataDir {
 
 /// Takes the lock, waiting a moment for one who is about to let go of it: a process that ends, or one that was forked off
 /// it in just that moment and has a copy until it runs its own program.
-fn wait_for(lock: &File) -> Result<(), TryLockError> {
-    let until = Instant::now() + LOCKED_FOR_A_MOMENT;
+fn take(lock: &File) -> Result<(), TryLockError> {
+    let until = Instant::now() + LOCK_WITHIN;
     loop {
         match lock.try_lock() {
             Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(Duration::from_millis(20)),

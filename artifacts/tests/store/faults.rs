@@ -47,20 +47,32 @@ async fn patiently(store: &Store, file: &std::path::Path) -> Artifact {
     }
 }
 
-/// Most of it is repeated below. What may not be, because it may have had its effect, is for the one who asked to repeat.
+/// The store comes back after two faults, and what was put meanwhile is whole.
+async fn comes_back(mut fault: Fault, putting: tokio::task::JoinHandle<Artifact>) {
+    fault.proxy.faults(2).await;
+    fault.proxy.set(Mode::Pass);
+    let stored = putting.await.unwrap();
+    assert_eq!(stored, artifact(&fs::read(&fault.file).unwrap()));
+    let back = fault.file.with_extension("back");
+    fault.bench.store.fetch_file(&stored.digest, &back).await.unwrap();
+}
+
 #[tokio::test]
-async fn a_store_that_is_away_for_a_moment_costs_nothing_but_time() {
-    for mode in [Mode::Cut, Mode::Refuse, Mode::CutAfter(5 << 20)] {
-        let mut fault = Fault::new().await;
+async fn a_store_that_refuses_for_a_moment_is_not_noticed() {
+    let fault = Fault::new().await;
+    fault.proxy.set(Mode::Refuse);
+    let putting = fault.put();
+    comes_back(fault, tokio::spawn(async { putting.await.unwrap().unwrap() })).await;
+}
+
+/// Most requests are repeated by the store's client. One that may have had its effect is for whoever asked to repeat.
+#[tokio::test]
+async fn a_store_that_is_cut_off_for_a_moment_costs_nothing_but_time() {
+    for mode in [Mode::Cut, Mode::CutAfter(5 << 20)] {
+        let fault = Fault::new().await;
         fault.proxy.set(mode);
         let (store, file) = (fault.bench.store.clone(), fault.file.clone());
-        let putting = tokio::spawn(async move { patiently(&store, &file).await });
-        fault.proxy.faults(2).await;
-        fault.proxy.set(Mode::Pass);
-        let stored = putting.await.unwrap();
-        assert_eq!(stored, artifact(&fs::read(&fault.file).unwrap()));
-        let back = fault.file.with_extension("back");
-        fault.bench.store.fetch_file(&stored.digest, &back).await.unwrap();
+        comes_back(fault, tokio::spawn(async move { patiently(&store, &file).await })).await;
     }
 }
 

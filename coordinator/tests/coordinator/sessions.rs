@@ -34,7 +34,7 @@ async fn a_name_belongs_to_one_process_at_a_time() {
 async fn leave(coordinator: &Running, worker: Worker, name: &str) {
     drop(worker);
     let gone = async {
-        while coordinator.workers().await.iter().any(|worker| worker.id == name && worker.connected) {
+        while !coordinator.workers().await.iter().any(|worker| worker.id == name && !worker.connected) {
             tokio::task::yield_now().await;
         }
     };

@@ -37,18 +37,22 @@ impl Libfiu {
     /// From now on these calls of a process fail with `EIO`.
     pub fn fail(&self, process: Pid, calls: &[&str]) {
         for call in calls {
-            self.command(process, &format!("enable name={call},failinfo={INPUT_OUTPUT_ERROR}"));
+            let command = format!("enable name={call},failinfo={INPUT_OUTPUT_ERROR}");
+            self.command(process, &command).unwrap_or_else(|said| panic!("libfiu does not `{command}`: {said}"));
         }
     }
 
     /// They do no longer. A process that has ended meanwhile needs no healing.
     pub fn heal(&self, process: Pid, calls: &[&str]) {
         for call in calls.iter().take_while(|_| !is_dead(process)) {
-            self.command(process, &format!("disable name={call}"));
+            let command = format!("disable name={call}");
+            let said = self.command(process, &command).err();
+            assert!(said.is_none() || is_dead(process), "libfiu does not `{command}`: {said:?}");
         }
     }
 
-    fn command(&self, process: Pid, text: &str) {
+    /// What it says if it does not obey.
+    fn command(&self, process: Pid, text: &str) -> Result<(), String> {
         // A process that dies in this moment leaves a pipe that nobody reads, for which `fiu-ctrl` would wait for ever.
         let mut control = Command::new("timeout");
         control
@@ -59,6 +63,6 @@ impl Libfiu {
         let output = control.output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         let obeyed = output.status.success() && said.trim().is_empty();
-        assert!(obeyed || is_dead(process), "libfiu does not `{text}`: {} {said}", output.status);
+        if obeyed { Ok(()) } else { Err(format!("{} {said}", output.status)) }
     }
 }

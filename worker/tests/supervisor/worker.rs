@@ -108,12 +108,17 @@ impl Pipe {
     pub async fn let_go(&self) {
         // Not by an open that blocks: nothing would end it if the engine were dead.
         let open = || File::options().write(true).custom_flags(libc::O_NONBLOCK).open(&self.0);
-        within_reason(async {
-            while open().is_err_and(|error| error.raw_os_error() == Some(libc::ENXIO)) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+        let opened = async {
+            loop {
+                match open() {
+                    Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                    opened => return opened,
+                }
             }
-        })
-        .await;
+        };
+        within_reason(opened).await.unwrap();
     }
 }
 
